@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
+
+.PHONY: help run notebook test lint bench clean
+.DEFAULT_GOAL := help
+
+help:  ## List the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+run: $(STAMP)  ## Run the whole experiment into runs/<name>/ (ARGS="-p weights random --seeds 0 1 2")
+	$(BIN)/python run_notebook.py $(ARGS)
+
+notebook: $(STAMP)  ## Open the experiment in JupyterLab
+	$(BIN)/jupyter lab main.ipynb
+
+lint: $(STAMP)  ## Check the code's form
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: lint  ## Lint, then run every test
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(STAMP)  ## Time the experiment against the original's way (ARGS="--sequences 8")
+	$(BIN)/python benchmarks/experiment.py $(ARGS)
+
+clean:  ## Remove the environment and caches (data and runs stay)
+	rm -rf .venv .pytest_cache .ruff_cache

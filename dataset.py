@@ -1,0 +1,278 @@
+"""The data set on disk: reading it, checking all of it at once, frames and features as Datasets.
+
+    python dataset.py [Data]        # what is there, and every problem in it
+
+Checking decodes every frame: about 6 s for the 990 sequences of the original study on 2 cores.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from files import SPLITS, UserError, read_table, run_command
+from model import PREPROCESSING, normalise
+
+SIZE = PREPROCESSING["size"]
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}
+
+
+def has_data(data_dir: str | Path) -> bool:
+    """Whether a person has begun a data set here, complete or not."""
+    return any((Path(data_dir) / split).is_dir() for split in SPLITS)
+
+
+def is_synthetic(data_dir: str | Path) -> bool:
+    """Whether sample_match.py drew this data set: every number made from it must say so."""
+    return (Path(data_dir) / "sample.json").is_file()
+
+
+def load_splits(
+    data_dir: str | Path,
+    splits: tuple[str, ...] = SPLITS,
+    seq_frames: int = 30,
+    allow_unlabelled: bool = False,
+) -> dict[str, pd.DataFrame]:
+    """The labelled sequences of each split: a table with sequence (str) and label (0 or 1).
+
+    Raises one UserError that lists every problem of every split: missing folders, wrong number of
+    frames, unreadable frames, bad labels, duplicates, folders without a label (accepted with
+    allow_unlabelled), empty or one-class splits, a video that appears in two splits.
+    """
+    data_dir = Path(data_dir)
+    if not has_data(data_dir):
+        raise UserError(
+            f"there is no data in {data_dir}: it should hold {', '.join(SPLITS)}. Collect some "
+            "with collecting_data.py, unpack the original study's there (see README.md), or draw "
+            "the synthetic sample with: python sample_data.py"
+        )
+    tables, problems = {}, []
+    for split in splits:
+        tables[split], found = _check_split(data_dir / split, seq_frames, allow_unlabelled)
+        problems += [f"{data_dir / split}: {problem}" for problem in found]
+    problems += _videos_in_two_splits(data_dir, splits)
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise UserError("\n  - ".join([f"{count} in the data, nothing was trained:", *problems]))
+    return tables
+
+
+def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool):
+    """(table of sequence and label, list of problems) of one split."""
+    empty = pd.DataFrame({"sequence": pd.Series(dtype=str), "label": pd.Series(dtype=int)})
+    csv, sequences_dir = split_dir / f"{split_dir.name}.csv", split_dir / "sequences"
+    if not split_dir.is_dir():
+        return empty, ["the folder is missing"]
+    if not sequences_dir.is_dir():
+        return empty, ["the folder sequences/ is missing"]
+    folders = {p.name for p in sequences_dir.iterdir() if p.is_dir() and p.name[0] != "."}
+    if not csv.is_file():
+        return empty, [f"{csv.name} is missing, with a label for each of {len(folders)} sequences"]
+    try:
+        table = read_table(csv, ("sequence", "label"))
+    except UserError as error:
+        return empty, [str(error)]
+
+    problems = []
+
+    def report(what: str, names: list[str]) -> None:
+        if names:
+            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+            problems.append(f"{what}: {', '.join(names[:10])}{more}")
+
+    bad = table[~table["label"].isin(LABELS)]
+    report(
+        f"labels in {csv.name} that are neither 0 nor 1",
+        [f"{row.sequence} is {row.label!r}" for row in bad.itertuples()],
+    )
+    table = table.assign(label=table["label"].map(LABELS))
+    repeated = table["sequence"].duplicated(keep="first")
+    report(f"more than one row in {csv.name}", sorted(set(table["sequence"][repeated])))
+    listed = set(table["sequence"])
+    report(f"in {csv.name} without a folder", sorted(listed - folders))
+    if not allow_unlabelled:
+        report(
+            "without a label (label them with labeling.py, or pass allow_unlabelled=True to go on "
+            "without them)",
+            sorted(folders - listed),
+        )
+    report("damaged", _damaged_sequences(sequences_dir, sorted(listed & folders), seq_frames))
+    table = table[table["label"].notna()].drop_duplicates("sequence")
+    table = table[table["sequence"].isin(folders)].astype({"label": int}).reset_index(drop=True)
+    if table.empty:
+        problems.append("no labelled sequence")
+    elif table["label"].nunique() == 1:
+        problems.append(f"all {len(table)} sequences have label {table['label'][0]}; needs both")
+    return table, problems
+
+
+def _damaged_sequences(sequences_dir: Path, sequences: list[str], seq_frames: int) -> list[str]:
+    """'name (what is wrong)' for each sequence that read_sequence refuses."""
+
+    def problem(sequence: str) -> str | None:
+        try:
+            read_sequence(sequences_dir / sequence, seq_frames)
+        except UserError as error:
+            return f"{sequence} ({error})"
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        checks = pool.map(problem, sequences)
+        name = f"Checking {sequences_dir.parent.name}"
+        return [p for p in tqdm(checks, name, len(sequences), unit="seq", leave=False) if p]
+
+
+def _videos_in_two_splits(data_dir: Path, splits: tuple[str, ...]) -> list[str]:
+    seen: dict[str, str] = {}
+    problems = []
+    for split in splits:
+        source = data_dir / split / "sequences.csv"
+        if not source.is_file():  # the original study's data has none
+            continue
+        try:
+            videos = read_table(source, ("sequence", "video"))["video"]
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        problems += [
+            f"the video {video} is in both {seen[video]} and {split}: numbers on {split} would be "
+            f"a lie; remove its sequences from one of them"
+            for video in videos.unique()
+            if seen.setdefault(video, split) != split
+        ]
+    return problems
+
+
+def frame_paths(folder: Path) -> list[Path]:
+    """The image files of a sequence's folder in the order of their numbers."""
+    paths = [p for p in folder.iterdir() if p.suffix.lower() in FRAME_SUFFIXES and p.name[0] != "."]
+    return sorted(paths, key=lambda p: [int(s) for s in re.findall(r"\d+", p.stem)] or [0])
+
+
+def read_bytes(folder: Path, seq_frames: int = 30) -> tuple[list[bytes], str]:
+    """The encoded frames of a sequence, and a fingerprint that changes with any of their bytes.
+
+    Raises UserError when the folder is missing or does not hold seq_frames files.
+    """
+    try:
+        frames = [path.read_bytes() for path in frame_paths(folder)]
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}") from error
+    if len(frames) != seq_frames:
+        raise UserError(f"{len(frames)} frames instead of {seq_frames}")
+    digest = hashlib.blake2b(digest_size=16)
+    for frame in frames:
+        digest.update(len(frame).to_bytes(8, "little") + frame)
+    return frames, digest.hexdigest()
+
+
+def decode_frames(encoded: list[bytes]) -> np.ndarray:
+    """Encoded images -> uint8 (T, 3, 224, 224) RGB, resized if need be; UserError if broken."""
+    frames = np.empty((len(encoded), 3, SIZE, SIZE), np.uint8)
+    for k, data in enumerate(encoded):
+        cut_off = data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]
+        bgr = None if cut_off or not data else cv2.imdecode(np.frombuffer(data, np.uint8), 1)
+        if bgr is None:
+            raise UserError(f"frame {k + 1} is {'cut off' if cut_off else 'no readable image'}")
+        if bgr.shape[:2] != (SIZE, SIZE):
+            bgr = cv2.resize(bgr, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        frames[k] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
+    return frames
+
+
+def read_sequence(folder: str | Path, seq_frames: int = 30) -> np.ndarray:
+    """One sequence's frames, uint8 (T, 3, 224, 224) RGB, 0 to 255."""
+    return decode_frames(read_bytes(Path(folder), seq_frames)[0])
+
+
+class SequenceDataset(Dataset):
+    """(frames (T, 3, 224, 224) RGB, label float32) of each row; frames float32 as the backbone
+    wants them, or uint8 with normalised=False."""
+
+    def __init__(self, split_dir: str | Path, table: pd.DataFrame, normalised: bool = True):
+        self.sequences_dir = Path(split_dir) / "sequences"
+        self.table, self.normalised = table, normalised
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        row = self.table.iloc[index]
+        frames = torch.from_numpy(read_sequence(self.sequences_dir / row["sequence"]))
+        label = torch.tensor(row["label"], dtype=torch.float32)
+        return (normalise(frames) if self.normalised else frames), label
+
+
+class FeatureDataset(Dataset):
+    """(features float32 (T, 512), label float32) of each row, from the files of extract_features.
+
+    All in memory: 61 KB a sequence and view. With several views, one is drawn at each access.
+    """
+
+    def __init__(self, features_dir: str | Path, table: pd.DataFrame, views: int = 1):
+        self.table = table
+        self.labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
+        paths = [Path(features_dir) / f"{name}.safetensors" for name in table["sequence"]]
+        self.features = torch.stack([load_features(path)[:views] for path in paths])  # (N, V, T, D)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        views = self.features[index]  # (V, T, D)
+        view = int(torch.randint(len(views), ())) if len(views) > 1 else 0
+        return views[view], self.labels[index]
+
+
+def load_features(path: Path) -> torch.Tensor:
+    """One sequence's cached features, float32 (views, T, 512)."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.get_tensor("features")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error}): run extract_features again") from error
+
+
+def describe(tables: dict[str, pd.DataFrame], class_names=("non-rally", "rally")) -> pd.DataFrame:
+    """A row a split: how many sequences, how many of each class, the share of class 1."""
+    counts = {split: Counter(table["label"]) for split, table in tables.items()}
+    rows = [
+        {
+            "split": split,
+            "sequences": sum(count.values()),
+            class_names[0]: count[0],
+            class_names[1]: count[1],
+            f"{class_names[1]} share": round(count[1] / sum(count.values()), 3),
+        }
+        for split, count in counts.items()
+    ]
+    return pd.DataFrame(rows).set_index("split")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Check a data set and say what is in it.")
+    parser.add_argument("data", nargs="?", default="Data", help="its folder (Data)")
+    parser.add_argument("--allow-unlabelled", action="store_true", help="skip unlabelled folders")
+    options = parser.parse_args()
+    tables = load_splits(options.data, allow_unlabelled=options.allow_unlabelled)
+    print(describe(tables).to_string())
+    if is_synthetic(options.data):
+        about = json.loads((Path(options.data) / "sample.json").read_text())
+        print(f"SYNTHETIC: {about['about']}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

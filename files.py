@@ -1,0 +1,111 @@
+"""What every part shares about the disk: whole writes, tables, one writer at a time, clear errors.
+
+Imports no torch, so that collecting and labelling start at once.
+"""
+
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+SPLITS = ("train", "validation", "test")
+
+
+class UserError(Exception):
+    """Something its reader can mend: the message names the file and the remedy."""
+
+
+def run_command(main: Callable[[], int]) -> None:
+    """Ends the process with main's exit code; a UserError is one line on stderr and exit code 1."""
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is kept, run it again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Writes `data` beside `path`, syncs it and renames it over `path`: old or new, never half.
+
+    Raises UserError (the old file stays) when the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose "
+            "another folder (what was there before is untouched)"
+        ) from error
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Writes a table as UTF-8 CSV, whole or not at all."""
+    write_whole(path, table.to_csv(index=False, lineterminator="\n").encode())
+
+
+def read_table(path: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The named columns of a CSV, as stripped strings (an empty cell is "").
+
+    A byte-order mark, Windows line ends, blank lines and further columns are accepted. Raises
+    UserError when the file cannot be read as a table or lacks a column.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # longer rows than the header
+            table = pd.read_csv(
+                io.StringIO(text), dtype=str, keep_default_na=False, index_col=False
+            )
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        raise UserError(f"{path} cannot be read as a CSV table: {error}") from error
+    table.columns = [str(name).strip() for name in table.columns]
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise UserError(
+            f"{path} has no column {' and no column '.join(missing)}: its first line should be "
+            f"{','.join(columns)}, and is {','.join(table.columns)}"
+        )
+    table = table[list(columns)].fillna("").apply(lambda column: column.str.strip())
+    return table[(table != "").any(axis=1)].reset_index(drop=True)
+
+
+@contextmanager
+def one_writer(folder: str | Path) -> Iterator[None]:
+    """Holds `folder` for this process; a second one waits and says so. A killed one lets go."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            print(f"another process is writing {folder}: waiting for it to finish", file=sys.stderr)
+            lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"cannot write in {folder}: {error.strerror or error}; choose another folder, or "
+            "give yourself the right to write there"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,93 @@
+"""Tiny inputs that the tests make themselves: numbered videos, small data sets, a random model."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import subprocess
+from pathlib import Path
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import pandas as pd
+import pytest
+
+from files import SPLITS
+from model import RES_LSTM, ModelConfig, build_backbone
+
+BITS = 10  # of the frame's number, one column of the picture each
+
+
+def numbered_frame(number: int, size: int = 80) -> np.ndarray:
+    """A grey picture whose columns spell its number in binary."""
+    frame = np.zeros((size, size), np.uint8)
+    for bit in range(BITS):
+        if number >> bit & 1:
+            frame[:, bit * size // BITS : (bit + 1) * size // BITS] = 255
+    return frame
+
+
+def number_in(frame: np.ndarray) -> int:
+    """The number that a numbered frame of any size spells."""
+    height, width = frame.shape[:2]
+    columns = [int((bit + 0.5) * width / BITS) for bit in range(BITS)]
+    return sum(int(frame[height // 2, x].mean() > 128) << bit for bit, x in enumerate(columns))
+
+
+def write_video(path: Path, rate: str, count: int, *options: str) -> Path:
+    """A numbered H.264 video (or what the ffmpeg options say) of `count` frames."""
+    pixels = np.stack([numbered_frame(k) for k in range(count)]).tobytes()
+    options = options or ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "50")
+    source = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", "80x80", "-r", rate, "-i", "-"]
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
+    subprocess.run([*ffmpeg, *source, *options, str(path)], input=pixels, check=True)
+    return path
+
+
+@pytest.fixture
+def video(tmp_path):
+    """10 s at 30 fps, 300 numbered frames."""
+    return write_video(tmp_path / "match.mp4", "30", 300)
+
+
+def write_sequence(folder: Path, label: int, seed: int, frames: int = 30) -> None:
+    """Label 1 is a bright square that runs across noise, label 0 the noise alone."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for k in range(frames):
+        picture = rng.integers(0, 60, (224, 224, 3), np.uint8)
+        if label:
+            x = (seed * 31 + k * 6) % 180
+            picture[60:120, x : x + 44] = (40, 220, 250)
+        cv2.imwrite(str(folder / f"{k + 1:05d}.jpg"), picture)
+
+
+def write_data(root: Path, counts=(4, 2, 2), frames: int = 30) -> Path:
+    """A labelled data set of `counts` sequences a split, every other one a rally."""
+    for split, count in zip(SPLITS, counts, strict=True):
+        rows, sources = [], []
+        for k in range(1, count + 1):
+            name, label = f"seq_{k:05d}", k % 2
+            write_sequence(root / split / "sequences" / name, label, seed=k, frames=frames)
+            rows.append({"sequence": name, "label": label})
+            sources.append([name, f"{split}.mp4", 30 * k, 30])
+        pd.DataFrame(rows).to_csv(root / split / f"{split}.csv", index=False)
+        columns = ["sequence", "video", "start_sec", "fps"]
+        pd.DataFrame(sources, columns=columns).to_csv(root / split / "sequences.csv", index=False)
+    return root
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_data(tmp_path / "Data")
+
+
+@pytest.fixture(scope="session")
+def backbone():
+    return build_backbone("random")[0]
+
+
+@pytest.fixture
+def model(backbone):
+    return RES_LSTM(backbone, ModelConfig())

@@ -1,0 +1,157 @@
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from conftest import write_data, write_sequence
+from dataset import SequenceDataset, describe, load_splits, read_sequence
+from files import UserError
+from model import normalise
+
+
+def problems(data, **options):
+    with pytest.raises(UserError) as caught:
+        load_splits(data, **options)
+    return str(caught.value)
+
+
+def labels(data, text, split="train"):
+    (data / split / f"{split}.csv").write_bytes(text.encode())
+
+
+def test_labels_come_as_zeros_and_ones_in_the_order_of_the_csv(data):
+    labels(data, "sequence,label\nseq_00002,0\nseq_00001,1.0\nseq_00004,0.0\nseq_00003,1\n")
+    table = load_splits(data)["train"]
+    assert table.to_dict("list") == {
+        "sequence": ["seq_00002", "seq_00001", "seq_00004", "seq_00003"],
+        "label": [0, 1, 0, 1],
+    }
+
+
+def test_data_without_sequences_csv_is_accepted(data):
+    for split in ("train", "validation", "test"):
+        (data / split / "sequences.csv").unlink()
+    assert [len(table) for table in load_splits(data).values()] == [4, 2, 2]
+
+
+def test_every_problem_of_every_split_is_in_one_message(data):
+    sequences = data / "train" / "sequences"
+    shutil.rmtree(sequences / "seq_00001")
+    (sequences / "seq_00002" / "00030.jpg").unlink()
+    (sequences / "seq_00003" / "00007.jpg").write_bytes(b"")
+    frame = sequences / "seq_00004" / "00009.jpg"
+    frame.write_bytes(frame.read_bytes()[:-2000])
+    write_sequence(sequences / "seq_00009", 0, seed=9)
+    labels(
+        data,
+        "sequence,label\nseq_00001,1\nseq_00002,0\nseq_00003,1\nseq_00003,1\nseq_00004,0\n"
+        "seq_00005,rally\n",
+    )
+    labels(data, "sequence,label\nseq_00001,1\nseq_00002,1\n", "validation")
+    shutil.rmtree(data / "test")
+    text = problems(data)
+    for part in [
+        "in train.csv without a folder: seq_00001, seq_00005",
+        "seq_00002 (29 frames instead of 30)",
+        "seq_00003 (frame 7 is no readable image)",
+        "seq_00004 (frame 9 is cut off)",
+        "more than one row in train.csv: seq_00003",
+        "seq_00005 is 'rally'",
+        "without a label",
+        "seq_00009",
+        "all 2 sequences have label 1",
+        f"{data / 'test'}: the folder is missing",
+    ]:
+        assert part in text
+
+
+@pytest.mark.parametrize("missing", ["all", "sequences", "csv", "rows", "column"])
+def test_what_is_missing_is_named(data, missing):
+    if missing == "all":
+        shutil.rmtree(data)
+        assert "there is no data in" in problems(data)
+    elif missing == "sequences":
+        shutil.rmtree(data / "test" / "sequences")
+        assert "folder sequences/ is missing" in problems(data)
+    elif missing == "csv":
+        (data / "test" / "test.csv").unlink()
+        assert "test.csv is missing, with a label for each of 2 sequences" in problems(data)
+    elif missing == "rows":
+        labels(data, "sequence,label\n", "test")
+        assert "no labelled sequence" in problems(data, allow_unlabelled=True)
+    else:
+        labels(data, "folder,label\nseq_00001,1\n", "test")
+        assert "test.csv has no column sequence" in problems(data)
+
+
+def test_unlabelled_folders_can_be_passed_over_on_request(data):
+    write_sequence(data / "test" / "sequences" / "seq_00003", 0, seed=3)
+    assert "seq_00003" in problems(data)
+    assert len(load_splits(data, allow_unlabelled=True)["test"]) == 2
+
+
+def test_a_video_in_two_splits_is_found(data):
+    sources = data / "test" / "sequences.csv"
+    sources.write_text(sources.read_text().replace("test.mp4", "train.mp4"))
+    assert "the video train.mp4 is in both train and test" in problems(data)
+
+
+def test_long_lists_of_names_are_cut(data):
+    labels(data, "sequence,label\n" + "".join(f"seq_9{k:04d},1\n" for k in range(25)))
+    assert "seq_90009 and 15 more" in problems(data)
+
+
+def test_frames_are_rgb_and_in_the_order_of_their_numbers(tmp_path):
+    for k in range(12):
+        picture = np.full((224, 224, 3), (10 * k, 0, 200), np.uint8)  # BGR
+        cv2.imwrite(str(tmp_path / f"{k + 1}.png"), picture)
+    frames = read_sequence(tmp_path, seq_frames=12)
+    assert frames.shape == (12, 3, 224, 224) and frames.dtype == np.uint8
+    assert (frames[:, 0] == 200).all()
+    assert frames[:, 2, 0, 0].tolist() == [10 * k for k in range(12)]
+
+
+def test_a_png_named_jpg_and_another_size_are_accepted(data):
+    frame = data / "train" / "sequences" / "seq_00001" / "00001.jpg"
+    ok, png = cv2.imencode(".png", np.full((90, 160, 3), 77, np.uint8))
+    frame.write_bytes(png.tobytes())
+    load_splits(data)
+    assert (read_sequence(frame.parent)[0] == 77).all()
+
+
+def test_files_of_the_operating_system_are_no_frames(data):
+    (data / "train" / "sequences" / "seq_00001" / "._00001.jpg").write_bytes(b"Mac")
+    (data / "train" / "sequences" / "seq_00001" / "Thumbs.db").write_bytes(b"Windows")
+    (data / "train" / "sequences" / ".DS_Store").write_bytes(b"Mac")
+    load_splits(data)
+
+
+def test_sequence_dataset_gives_bytes_or_normalised_frames(data):
+    table = load_splits(data)["train"]
+    frames, label = SequenceDataset(data / "train", table, normalised=False)[0]
+    assert frames.shape == (30, 3, 224, 224) and frames.dtype == torch.uint8 and label == 1
+    normalised, _ = SequenceDataset(data / "train", table)[0]
+    assert torch.equal(normalised, normalise(frames))
+
+
+def test_the_balance_table_counts_each_class(tmp_path):
+    tables = {"train": pd.DataFrame({"sequence": list("abcd"), "label": [0, 1, 0, 0]})}
+    row = describe(tables).loc["train"]
+    assert (row["sequences"], row["non-rally"], row["rally"]) == (4, 3, 1)
+    assert row["rally share"] == 0.25
+
+
+def test_the_command_says_what_is_there_or_what_is_wrong(tmp_path):
+    data = write_data(tmp_path / "Data", (2, 2, 2))
+    command = [sys.executable, "dataset.py", str(data)]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert told.returncode == 0 and "validation" in told.stdout
+    labels(data, "sequence,label\n")
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert told.returncode == 1 and "Traceback" not in told.stderr
+    assert "error: 2 problems in the data" in told.stderr
