@@ -1,0 +1,98 @@
+"""The pictures of main.ipynb: each function draws one, saves it where told, and returns it."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
+
+from dataset import read_sequence
+
+COLOURS = ("#8a94a6", "#d1495b")  # class 0, class 1
+NOTE = "synthetic data"
+
+
+def _save(figure: Figure, path: str | Path | None, synthetic: bool = False) -> Figure:
+    if synthetic:
+        figure.text(0.995, 0.005, NOTE, ha="right", va="bottom", fontsize=8, color="0.5")
+    if path is not None:
+        figure.savefig(path, dpi=80)
+    plt.close(figure)  # the notebook shows the returned figure once
+    return figure
+
+
+def plot_balance(
+    table: pd.DataFrame, class_names: tuple[str, str], path: Path | None = None, synthetic=False
+) -> Figure:
+    """Stacked bars of dataset.describe's table: sequences of each class in each split."""
+    figure, ax = plt.subplots(figsize=(7, 2.2), layout="constrained")
+    left = np.zeros(len(table))
+    for name, colour in zip(class_names, COLOURS, strict=True):
+        bars = ax.barh(table.index, table[name], left=left, color=colour, label=name)
+        ax.bar_label(bars, label_type="center", color="white")
+        left += table[name]
+    ax.invert_yaxis()
+    ax.set_xlabel("sequences")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, loc="lower right")
+    return _save(figure, path, synthetic)
+
+
+def plot_strips(
+    folders: list[Path], titles: list[str], path: Path | None = None, synthetic=False
+) -> Figure:
+    """A row of 6 evenly spaced frames for each sequence folder, under its title."""
+    figure, axes = plt.subplots(
+        len(folders), 6, figsize=(10, 1.95 * len(folders)), layout="constrained", squeeze=False
+    )
+    for row, folder, title in zip(axes, folders, titles, strict=True):
+        frames = read_sequence(folder)  # (T, 3, H, W)
+        for ax, k in zip(row, np.linspace(0, len(frames) - 1, len(row)).astype(int), strict=True):
+            ax.imshow(frames[k].transpose(1, 2, 0))
+            ax.set_axis_off()
+        row[0].set_title(title, loc="left", fontsize=10)
+    return _save(figure, path, synthetic)
+
+
+def plot_history(history: pd.DataFrame, path: Path | None = None, synthetic=False) -> Figure:
+    """Loss and accuracy of training and validation by epoch, the kept epoch marked."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
+    best = history["epoch"][history["val_loss"].idxmin()]
+    for ax, what in zip(axes, ("loss", "accuracy"), strict=True):
+        ax.plot(history["epoch"], history[f"train_{what}"], color=COLOURS[0], label="training")
+        ax.plot(history["epoch"], history[f"val_{what}"], color=COLOURS[1], label="validation")
+        ax.axvline(best, color="0.7", linestyle=":", label=f"kept: epoch {best}")
+        ax.set(xlabel="epoch", title=what)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False)
+    return _save(figure, path, synthetic)
+
+
+def plot_test(
+    labels: np.ndarray,
+    probs: dict[str, np.ndarray],
+    class_names: tuple[str, str],
+    path: Path | None = None,
+    synthetic=False,
+) -> Figure:
+    """Confusion matrix of the first model of {name: probabilities (N,)}; curves of them all."""
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.5), layout="constrained")
+    first = next(iter(probs.values()))
+    ConfusionMatrixDisplay.from_predictions(
+        labels, first > 0.5, ax=axes[0], display_labels=class_names, cmap="Greys", colorbar=False
+    )
+    axes[0].set_title("test sequences")
+    for (name, p), colour in zip(probs.items(), reversed(COLOURS), strict=False):
+        style = {"color": colour}
+        RocCurveDisplay.from_predictions(labels, p, ax=axes[1], name=name, curve_kwargs=style)
+        PrecisionRecallDisplay.from_predictions(
+            labels, p, ax=axes[2], name=name, curve_kwargs=style
+        )
+    axes[1].set_title("ROC")
+    axes[2].set_title("precision and recall")
+    for ax in axes[1:]:
+        ax.legend(loc="lower center", fontsize=8)
+    return _save(figure, path, synthetic)

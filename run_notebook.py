@@ -1,0 +1,111 @@
+"""Runs main.ipynb from the command line and keeps the executed copy with its run.
+
+    python run_notebook.py [-p NAME VALUE ...] [--seeds 0 1 2]
+
+Any value of the notebook's parameters cell can be set with -p. With several seeds the notebook
+runs once for each, and a table of the test results with their spread follows.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import papermill
+import yaml
+
+from files import UserError, run_command
+from train_utils import new_run_dir
+
+NOTEBOOK = Path(__file__).with_name("main.ipynb")
+
+
+def run_once(parameters: dict) -> dict:
+    """Executes the notebook into a new runs/<name>/; returns its metrics, with "run_dir" added.
+
+    What its cells print, progress bars included, appears as it comes. Raises UserError when a
+    cell raised one (its executed copy, up to that cell, is kept), and lets other errors through.
+    """
+    run_dir = new_run_dir(parameters.pop("runs_dir", "runs"), parameters.pop("name", None))
+    # The kernel's bars and ours share a terminal: tqdm cannot ask for its width through the pipe.
+    os.environ.setdefault("TQDM_NCOLS", "100")
+    with open(1, "w", closefd=False) as out, open(2, "w", closefd=False) as err:
+        try:
+            papermill.execute_notebook(
+                NOTEBOOK,
+                run_dir / "main.ipynb",
+                {**parameters, "run_dir": str(run_dir)},
+                kernel_name="python3",
+                progress_bar=False,
+                stdout_file=out,
+                stderr_file=err,
+                coalesce_streams=True,
+            )
+        except papermill.PapermillExecutionError as error:
+            if error.ename != UserError.__name__:
+                raise
+            raise UserError(f"{error.evalue}\n(the notebook up to there: {run_dir})") from error
+    return json.loads((run_dir / "metrics.json").read_text()) | {"run_dir": str(run_dir)}
+
+
+def result_line(metrics: dict) -> str:
+    """The one line that a run ends with."""
+    test, (low, high) = metrics["test"], metrics["test"]["accuracy_95"]
+    data = "SYNTHETIC sample" if metrics["synthetic"] else "your data"
+    return (
+        f"Test accuracy {test['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}), "
+        f"F1 {test['f1']:.3f}, on {test['n']} sequences of the {data}, backbone weights "
+        f"{metrics['backbone_weights']}: {metrics['run_dir']}"
+    )
+
+
+def seeds_table(runs: dict[int, dict]) -> str:
+    """A row a seed, then mean and standard deviation, as aligned text."""
+    rows = {
+        f"seed {seed}": {
+            "test accuracy": metrics["test"]["accuracy"],
+            "F1": metrics["test"]["f1"],
+            "logistic regression": metrics["logistic_regression"]["accuracy"],
+            "majority class": metrics["majority_class"]["accuracy"],
+            "best epoch": metrics["best_epoch"],
+        }
+        for seed, metrics in runs.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    spread = pd.DataFrame({"mean": table.mean(), "sd": table.std()}).T
+    return pd.concat([table, spread]).round(3).to_string()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run main.ipynb, keep it in runs/<name>/.")
+    parser.add_argument(
+        "-p",
+        dest="parameters",
+        nargs=2,
+        metavar=("NAME", "VALUE"),
+        action="append",
+        default=[],
+        help="set a value of the parameters cell, such as: -p weights random",
+    )
+    parser.add_argument("--name", help="the run's folder under runs/ (default: the time)")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="one run for each")
+    options = parser.parse_args()
+    parameters = {name: yaml.safe_load(value) for name, value in options.parameters}
+    known = papermill.inspect_notebook(NOTEBOOK)
+    unknown = sorted(set(parameters) - set(known) | {"run_dir"} & set(parameters))
+    if unknown:
+        parser.error(f"no parameter {', '.join(unknown)}; there are: {', '.join(known)}")
+    if options.name:
+        parameters["name"] = options.name
+    runs = {}
+    for seed in options.seeds or [parameters.get("seed", 0)]:
+        runs[seed] = run_once({**parameters, "seed": seed})
+        print(result_line(runs[seed]))
+    if len(runs) > 1:
+        print(seeds_table(runs))
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,113 @@
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import torch
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from dataset import FeatureDataset
+from metrics import (
+    compare,
+    compute_metrics,
+    logistic_baseline,
+    majority_baseline,
+    most_confident_mistakes,
+    results_table,
+)
+
+
+@pytest.fixture
+def answers():
+    rng = np.random.default_rng(0)
+    labels = (rng.random(116) < 0.37).astype(int)
+    return labels, np.clip(0.3 * labels + rng.random(116) * 0.7, 0, 1)
+
+
+def test_the_original_studys_interval_comes_out_of_its_counts():
+    labels = np.r_[np.ones(43), np.zeros(73)]
+    probs = np.r_[np.ones(34), np.zeros(9), np.ones(7), np.zeros(66)]  # 100 of 116 right
+    metrics = compute_metrics(labels, probs)
+    assert metrics["confusion"] == [[66, 7], [9, 34]]
+    assert metrics["accuracy"] == pytest.approx(0.8621, abs=5e-5)
+    assert metrics["accuracy_95"] == pytest.approx([0.788, 0.913], abs=5e-4)
+    assert metrics["f1"] == pytest.approx(0.8095, abs=5e-5)
+    assert metrics["precision"] == pytest.approx(0.8293, abs=5e-5)
+    assert metrics["recall"] == pytest.approx(0.7907, abs=5e-5)
+
+
+def test_bootstrap_intervals_are_scipys(answers):
+    labels, probs = answers
+    predictions = (probs > 0.5).astype(int)
+    metrics = compute_metrics(labels, probs)
+    for name, score in {
+        "f1": f1_score,
+        "precision": precision_score,
+        "recall": recall_score,
+    }.items():
+        reference = scipy.stats.bootstrap(
+            (labels, predictions),
+            lambda y, p, score=score: score(y, p, zero_division=0),
+            paired=True,
+            vectorized=False,
+            method="percentile",
+            n_resamples=1000,
+            rng=np.random.default_rng(1),
+        ).confidence_interval
+        assert metrics[f"{name}_95"] == pytest.approx(list(reference), abs=0.02)
+        assert metrics[f"{name}_95"][0] < metrics[name] < metrics[f"{name}_95"][1]
+
+
+def test_a_classifier_that_never_says_rally_has_f1_zero():
+    metrics = compute_metrics(np.array([0, 1, 0, 1]), np.zeros(4))
+    assert (metrics["f1"], metrics["precision"], metrics["accuracy"]) == (0, 0, 0.5)
+    assert metrics["f1_95"] == [0, 0]
+
+
+def test_the_threshold_decides_what_counts_as_a_rally(answers):
+    labels, probs = answers
+    assert compute_metrics(labels, probs, threshold=0.0)["recall"] == 1
+
+
+def test_comparison_counts_what_each_has_right_alone():
+    labels = np.ones(40, int)
+    ahead = {"a": np.ones(40), "b": np.r_[np.zeros(10), np.ones(30)]}
+    assert "10 are right by the a alone and 0 by the b" in compare(labels, ahead)
+    assert "the a is ahead, more than chance" in compare(labels, ahead)
+    behind = {"a": np.r_[0, np.ones(39)], "b": np.ones(40)}
+    assert "the b is ahead, a difference that chance could give" in compare(labels, behind)
+    assert "equally good" in compare(labels, {"a": np.ones(40), "b": np.ones(40)})
+
+
+def test_mistakes_come_surest_first():
+    predictions = pd.DataFrame(
+        {
+            "sequence": list("abcde"),
+            "label": [0, 1, 1, 0, 1],
+            "probability": [0.7, 0.01, 0.6, 0.9, 0.02],
+            "split": ["test"] * 4 + ["train"],
+        }
+    )
+    assert list(most_confident_mistakes(predictions, "test", 2)["sequence"]) == ["b", "d"]
+
+
+def feature_set(features, labels):
+    part = FeatureDataset.__new__(FeatureDataset)
+    part.features = features
+    part.table = pd.DataFrame({"label": labels})
+    part.labels = torch.tensor(labels, dtype=torch.float32)
+    return part
+
+
+def test_baselines_use_the_mean_features_and_the_commoner_class():
+    labels = [0, 1, 0] * 10
+    features = torch.randn(30, 1, 30, 512) + torch.tensor(labels).view(30, 1, 1, 1)
+    part = feature_set(features, labels)
+    assert ((logistic_baseline(part, part) > 0.5) == np.array(labels)).all()
+    shuffled = feature_set(features[:, :, torch.randperm(30)], labels)
+    assert np.allclose(logistic_baseline(part, shuffled), logistic_baseline(part, part), atol=1e-5)
+    assert (majority_baseline(part, part) == 0).all()
+
+
+def test_the_results_table_shows_intervals(answers):
+    table = results_table({"model": compute_metrics(*answers)})
+    assert " to " in table.loc["model", "accuracy"] and table.loc["model", "n"] == 116

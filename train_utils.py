@@ -1,0 +1,187 @@
+"""Training on cached features: one epoch, evaluation, fit with early stopping.
+
+    model = RES_LSTM(backbone); history = fit(model, train_set, val_set, config, run_dir, "random")
+
+The original study's 618 sequences take about a second an epoch on 2 cores.
+"""
+
+import json
+import platform
+import random
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from files import UserError, write_table, write_whole
+from model import RES_LSTM, save_model
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How fit trains. Defaults: the original study."""
+
+    learning_rate: float = 1e-4
+    batch_size: int = 4
+    max_epochs: int = 20
+    patience: int = 5
+    seed: int = 0
+
+    def __post_init__(self):
+        if not self.learning_rate > 0:
+            raise UserError(f"learning_rate must be above 0, not {self.learning_rate}")
+        for name in ("batch_size", "max_epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+def seed_everything(seed: int) -> None:
+    """Same seed, same machine, same number of threads: the same run to the last digit."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def new_run_dir(runs_dir: str | Path = "runs", name: str | None = None) -> Path:
+    """Makes runs/<name>/ (by default named after the time) and returns it; never an old one."""
+    name = name or datetime.now().strftime("%Y%m%d-%H%M%S")
+    run_dir, count = Path(runs_dir) / name, 1
+    while True:
+        try:
+            run_dir.mkdir(parents=True)
+            return run_dir
+        except FileExistsError:  # two runs in one second, or a name used before
+            count += 1
+            run_dir = Path(runs_dir) / f"{name}-{count}"
+        except OSError as error:
+            raise UserError(
+                f"cannot make the run's folder {run_dir}: {error.strerror}; set runs_dir to a "
+                "folder that you may write in"
+            ) from error
+
+
+def train_one_epoch(
+    model: RES_LSTM, loader: DataLoader, optimizer: torch.optim.Optimizer, criterion: nn.Module
+) -> tuple[float, float]:
+    """One pass over (features (B, T, D), labels (B,)): mean loss and accuracy while learning.
+
+    Raises UserError at the first loss that is not finite.
+    """
+    model.train()
+    loss_sum, correct, count = 0.0, 0, 0
+    for features, labels in tqdm(loader, "Training", leave=False):
+        logits = model.classify(features).squeeze(1)  # (B,)
+        loss = criterion(logits, labels)
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the training loss became {loss.item()} after {count} sequences: lower the "
+                f"learning rate (now {optimizer.param_groups[0]['lr']:g}); if it happens at once, "
+                "the features hold numbers that are not finite: check the backbone's weights"
+            )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.item() * len(labels)
+        correct += int(((logits > 0) == (labels > 0.5)).sum())
+        count += len(labels)
+    return loss_sum / count, correct / count
+
+
+def evaluate(model: RES_LSTM, dataset: Dataset, batch_size: int = 64) -> tuple[float, np.ndarray]:
+    """Mean loss over the whole of a FeatureDataset, and each sequence's probability (N,)."""
+    model.eval()
+    logits, labels = [], []
+    with torch.inference_mode():
+        for features, batch_labels in tqdm(
+            DataLoader(dataset, batch_size), "Evaluating", leave=False
+        ):
+            logits.append(model.classify(features).squeeze(1))  # (B,)
+            labels.append(batch_labels)
+    logits = torch.cat(logits)  # (N,)
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.cat(labels))
+    return loss.item(), torch.sigmoid(logits).numpy()
+
+
+def fit(
+    model: RES_LSTM,
+    train_set: Dataset,
+    val_set: Dataset,
+    config: TrainConfig,
+    run_dir: str | Path,
+    weights_name: str,
+    **about: object,
+) -> pd.DataFrame:
+    """Trains with early stopping on validation loss; returns the history, a row an epoch.
+
+    Leaves in run_dir: config.json, history.csv (rewritten each epoch) and best_model.pth (at each
+    improvement), so that an interrupted run keeps its best model so far.
+    """
+    run_dir = Path(run_dir)
+    save_config(run_dir, model, config, weights_name, **about)
+    order = torch.Generator().manual_seed(config.seed)
+    loader = DataLoader(train_set, config.batch_size, shuffle=True, generator=order)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=config.learning_rate, fused=True)
+    criterion = nn.BCEWithLogitsLoss()
+    val_labels = val_set.table["label"].to_numpy()
+    history, best_loss, best_epoch = [], float("inf"), 0
+    try:
+        for epoch in range(1, config.max_epochs + 1):
+            train_loss, train_accuracy = train_one_epoch(model, loader, optimizer, criterion)
+            val_loss, probs = evaluate(model, val_set)
+            if not np.isfinite(val_loss):
+                raise UserError(f"the validation loss became {val_loss}: lower the learning rate")
+            val_accuracy = float(((probs > 0.5) == val_labels).mean())
+            history.append([epoch, train_loss, train_accuracy, val_loss, val_accuracy])
+            print(
+                f"Epoch {epoch:02d} | Train Loss: {train_loss:.3f}, Acc: {train_accuracy:.2%} | "
+                f"Val Loss: {val_loss:.3f}, Acc: {val_accuracy:.2%}"
+            )
+            if val_loss < best_loss:
+                best_loss, best_epoch = val_loss, epoch
+                save_model(run_dir / "best_model.pth", model, weights_name, epoch=epoch, **about)
+                print("improved")
+            write_table(run_dir / "history.csv", _history_table(history))
+            if epoch - best_epoch >= config.patience:
+                print("Early stopping triggered!")
+                break
+    except KeyboardInterrupt:
+        kept = f"the best model so far (epoch {best_epoch}, validation loss {best_loss:.3f}) is in"
+        print(f"\nInterrupted: {kept if best_epoch else 'no epoch was finished in'} {run_dir}")
+        raise
+    return _history_table(history)
+
+
+def _history_table(history: list[list]) -> pd.DataFrame:
+    columns = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+    return pd.DataFrame(history, columns=columns)
+
+
+def save_config(
+    run_dir: Path, model: RES_LSTM, config: TrainConfig, weights_name: str, **about: object
+) -> None:
+    """Writes config.json: all that is needed to do the run again."""
+    record = {
+        "train": asdict(config),
+        "model": asdict(model.config),
+        "backbone_weights": weights_name,
+        **about,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        },
+        "threads": torch.get_num_threads(),
+    }
+    save_json(run_dir / "config.json", record)
+
+
+def save_json(path: Path, record: dict) -> None:
+    write_whole(path, (json.dumps(record, indent=2, default=str) + "\n").encode())
