@@ -1,0 +1,205 @@
+"""The study's experiment, its way against ours: one epoch, and all 17 of them, in one run.
+
+    python benchmarks/experiment.py [--sequences 32] [--data Data/train]
+
+Its way: every frame through PIL and torchvision transforms and the frozen backbone, in every
+step. Ours: features once, then epochs on them. Both read the same frames; rates are measured on
+`--sequences` of them, the two ways in turn, and projected to 618/256/116 sequences and 17 epochs.
+Without --data the frames come from a drawn (synthetic) match. About 5 minutes on 2 plain cores.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from collecting_data import collect_video
+from dataset import FeatureDataset, frame_paths
+from features import extract_features, save_features
+from model import RES_LSTM, build_backbone
+from sample_match import draw_match
+from train_utils import evaluate, seed_everything, train_one_epoch
+
+TRAIN, VALIDATION, TEST, EPOCHS, FRAMES = 618, 256, 116, 17, 30
+ROUNDS = 2
+
+
+class OriginalDataset(Dataset):
+    """Sequences as the original study reads them: each frame by PIL and torchvision transforms."""
+
+    transform = transforms.Compose(
+        [
+            transforms.Resize((224, 224)),
+            transforms.ToTensor(),
+            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+
+    def __init__(self, folders: list[Path]):
+        self.folders = folders
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    def __getitem__(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        pictures = (Image.open(path).convert("RGB") for path in frame_paths(self.folders[k]))
+        frames = [self.transform(picture) for picture in pictures]
+        return torch.stack(frames), torch.tensor(float(k % 2))
+
+
+def time_original(folders: list[Path]) -> float:
+    """Seconds of one pass of training in the original's way: the backbone in every step."""
+    model = RES_LSTM(build_backbone("random")[0])
+    nn.Module.train(model)  # all of it, the backbone's batch norm too, as the original did
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    criterion = nn.BCEWithLogitsLoss()
+    start = time.perf_counter()
+    for frames, labels in DataLoader(OriginalDataset(folders), batch_size=4, shuffle=True):
+        loss = criterion(model(frames).squeeze(1), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return time.perf_counter() - start
+
+
+def time_extraction(split_dir: Path, names: list[str]) -> tuple[float, float]:
+    """(seconds of extract_features, peak memory in MB of this process)."""
+    backbone, _ = build_backbone("random")
+    start = time.perf_counter()
+    extract_features(split_dir, names, backbone)
+    seconds = time.perf_counter() - start
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def in_new_process(function, *arguments):
+    """Calls function in a process of its own, so that its peak memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def time_training(folder: Path) -> tuple[float, float]:
+    """Seconds of (one training epoch on 618 cached sequences, one evaluation of 256)."""
+    for k in range(TRAIN):
+        save_features(folder / f"{k}.safetensors", torch.randn(1, FRAMES, 512), "")
+    table = pd.DataFrame({"sequence": [str(k) for k in range(TRAIN)], "label": [0, 1] * 309})
+    train_set = FeatureDataset(folder, table)
+    val_set = FeatureDataset(folder, table.head(VALIDATION))
+    seed_everything(0)
+    model = RES_LSTM(build_backbone("random")[0])
+    optimizer = torch.optim.Adam(
+        [p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=True
+    )
+    loader = DataLoader(train_set, batch_size=4, shuffle=True)
+    epochs, evaluations = [], []
+    for _ in range(3):
+        start = time.perf_counter()
+        train_one_epoch(model, loader, optimizer, nn.BCEWithLogitsLoss())
+        middle = time.perf_counter()
+        evaluate(model, val_set)
+        epochs.append(middle - start)
+        evaluations.append(time.perf_counter() - middle)
+    return sorted(epochs)[1], sorted(evaluations)[1]
+
+
+def measure(split_dir: Path, names: list[str], scratch: Path) -> dict:
+    """All figures, from the named sequences of one split."""
+    folders = [split_dir / "sequences" / name for name in names]
+    half = len(names) // ROUNDS
+    original_sec = features_sec = 0.0
+    peaks = []
+    for k in range(ROUNDS):  # in turn, so that a machine that slows down slows both
+        part = slice(k * half, (k + 1) * half)
+        original_sec += time_original(folders[part])
+        seconds, peak = in_new_process(time_extraction, split_dir, names[part])
+        features_sec += seconds
+        peaks.append(peak)
+    warm_sec, _ = in_new_process(time_extraction, split_dir, names[: ROUNDS * half])
+    epoch_sec, evaluation_sec = time_training(scratch)
+
+    original_fps = ROUNDS * half * FRAMES / original_sec
+    features_fps = ROUNDS * half * FRAMES / features_sec
+    sequences = TRAIN + VALIDATION + TEST
+    original_all = (EPOCHS * (TRAIN + VALIDATION) + TEST) * FRAMES / original_fps
+    training_all = EPOCHS * (epoch_sec + evaluation_sec)
+    cold_all = sequences * FRAMES / features_fps + training_all
+    warm_all = warm_sec * sequences / (ROUNDS * half) + training_all
+    return {
+        "epoch_ratio": TRAIN * FRAMES / original_fps / epoch_sec,
+        "cold_ratio": original_all / cold_all,
+        "warm_ratio": original_all / warm_all,
+        "original_fps": original_fps,
+        "features_fps": features_fps,
+        "features_over_original": features_fps / original_fps,
+        "peak_rss_mb": max(peaks),
+        "original_epoch_sec": TRAIN * FRAMES / original_fps,
+        "epoch_sec": epoch_sec,
+        "original_experiment_sec": original_all,
+        "cold_experiment_sec": cold_all,
+        "warm_experiment_sec": warm_all,
+        "sequences": ROUNDS * half,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time the experiment against the original's way.")
+    parser.add_argument("--sequences", type=int, default=32, help="how many to measure on (32)")
+    parser.add_argument("--data", type=Path, help="a split's folder, such as Data/train")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        split_dir = Path(scratch) / "train"
+        split_dir.mkdir()
+        if options.data:
+            (split_dir / "sequences").symlink_to((options.data / "sequences").resolve())
+        else:
+            draw_match(Path(scratch) / "match.mp4", seed=1, duration_sec=options.sequences + 1)
+            collect_video(Path(scratch) / "match.mp4", scratch, "train", interval_sec=1.0)
+        found = sorted(p.name for p in (split_dir / "sequences").iterdir() if p.name[0] != ".")
+        figures = measure(split_dir, found[: options.sequences], Path(scratch) / "features")
+
+    print(f"\n{'':34}{'its way':>12}{'ours':>12}{'ratio':>9}")
+    ratio = figures["features_over_original"]
+    rows = [
+        ("frames a second", figures["original_fps"], figures["features_fps"], ratio),
+        (
+            "a training epoch, s",
+            figures["original_epoch_sec"],
+            figures["epoch_sec"],
+            figures["epoch_ratio"],
+        ),
+    ]
+    for kind in ("cold", "warm"):
+        ours = figures[f"{kind}_experiment_sec"]
+        rows.append(
+            (
+                f"the whole experiment, {kind}, s",
+                figures["original_experiment_sec"],
+                ours,
+                figures[f"{kind}_ratio"],
+            )
+        )
+    for name, original, ours, ratio in rows:
+        print(f"{name:34}{original:12.1f}{ours:12.2f}{ratio:9.1f}")
+    print(f"peak memory of extraction: {figures['peak_rss_mb']:.0f} MB")
+    print("cold: features computed; warm: features on disk; whole: projected, not run")
+    print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The synthetic sample data set: eight drawn matches, collected and labelled like real ones.
+
+    python sample_data.py [--data Data/sample]       # about a minute on 2 cores
+
+Five matches for training, two for validation, one for testing, as in the original study; about
+300 sequences, 2.5 s apart. The labels come from the drawn truth. A killed run goes on where it was.
+"""
+
+import argparse
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import pandas as pd
+from tqdm import tqdm
+
+from collecting_data import collect_video, read_sources
+from dataset import has_data, is_synthetic
+from files import SPLITS, UserError, one_writer, read_table, run_command, write_table, write_whole
+from sample_match import draw_match
+
+VERSION = 1  # to be raised when drawn matches change, so that old samples are not taken for new
+INTERVAL_SEC = 2.5
+SEQUENCE_SEC = 1.0
+# (seed, seconds) of each match; the test match is long, so that its accuracy has finer steps.
+MATCHES = {
+    "train": [(seed, 90) for seed in (1, 2, 3, 4, 5)],
+    "validation": [(6, 75), (7, 75)],
+    "test": [(8, 150)],
+}
+
+
+def data_or_sample(data_dir: str | Path) -> tuple[Path, bool]:
+    """(the folder to read, whether it is synthetic): data_dir, or a sample drawn inside it.
+
+    Data that a person has begun is always taken, never covered up by the sample.
+    """
+    data_dir = Path(data_dir)
+    if not has_data(data_dir):
+        print(f"No data in {data_dir}/train: using the SYNTHETIC sample in {data_dir / 'sample'}.")
+        data_dir = build_sample(data_dir / "sample")
+    return data_dir, is_synthetic(data_dir)
+
+
+def build_sample(data_dir: str | Path) -> Path:
+    """Draws, collects and labels the sample unless it is there already; returns its folder."""
+    data_dir = Path(data_dir)
+    record = data_dir / "sample.json"
+    with one_writer(data_dir):
+        if record.exists():
+            if json.loads(record.read_text())["version"] != VERSION:
+                raise UserError(f"{data_dir} was drawn by another version: delete it, run again")
+            return data_dir
+        _draw_matches(data_dir / "videos")
+        for split in SPLITS:
+            for video in _videos(split):
+                collect_video(data_dir / "videos" / video, data_dir, split, INTERVAL_SEC)
+            label_from_truth(data_dir, split)
+        about = "drawn by sample_match.py; no number made from it says anything about real matches"
+        write_whole(record, json.dumps({"version": VERSION, "about": about}).encode())
+    return data_dir
+
+
+def _videos(split: str) -> list[str]:
+    return [f"{split}_{seed}.mp4" for seed, _ in MATCHES[split]]
+
+
+def _draw_matches(folder: Path) -> None:
+    jobs = [
+        (folder / f"{split}_{seed}.mp4", seed, duration_sec)
+        for split in SPLITS
+        for seed, duration_sec in MATCHES[split]
+    ]
+    missing = sorted((job for job in jobs if not job[0].exists()), key=lambda job: -job[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        list(tqdm(pool.map(_draw, missing), "Drawing matches", len(missing), unit="match"))
+
+
+def _draw(job: tuple[Path, int, float]) -> None:
+    draw_match(*job)
+
+
+def label_from_truth(data_dir: Path, split: str) -> None:
+    """Writes <split>.csv: label 1 where at least half of the sequence lies inside a true rally."""
+    rows = []
+    for row in read_sources(data_dir / split).itertuples():
+        truth = (data_dir / row.video).with_suffix(".csv")
+        rallies = read_table(truth, ("start_sec", "end_sec")).astype(float)
+        start = float(row.start_sec)
+        end = start + SEQUENCE_SEC
+        inside = rallies["end_sec"].clip(upper=end) - rallies["start_sec"].clip(lower=start)
+        label = int(inside.clip(lower=0).sum() >= SEQUENCE_SEC / 2)
+        rows.append({"sequence": row.sequence, "label": label})
+    write_table(data_dir / split / f"{split}.csv", pd.DataFrame(rows))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make the synthetic sample data set.")
+    parser.add_argument("--data", default="Data/sample", help="where (Data/sample)")
+    options = parser.parse_args()
+    print(f"the sample is in {build_sample(options.data)}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
