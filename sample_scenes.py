@@ -68,15 +68,15 @@ class Camera(NamedTuple):
 
 def draw_look(rng: Generator) -> Look:
     """Invents the look of one match."""
-    light = rng.uniform(0.88, 1.06)
-    tint = 1 + rng.uniform(-0.03, 0.03, 3)
+    light = rng.uniform(0.92, 1.04)
+    tint = 1 + rng.uniform(-0.02, 0.02, 3)
 
     def colour(hue, saturation, value):
         bgr = cv2.cvtColor(np.uint8([[[hue % 180, saturation, value]]]), cv2.COLOR_HSV2BGR)[0, 0]
         return tuple(int(c) for c in np.clip(bgr * light * tint, 0, 255))
 
-    court_hue = rng.choice([62, 70, 78, 86])
-    around_hue = rng.choice([court_hue, court_hue + 8, 100, 110])
+    court_hue = rng.choice([68, 74, 80, 86])
+    around_hue = rng.choice([court_hue, court_hue + 8, 96, 104])
     shirt_hue = rng.integers(180)
     players = []
     for k in range(2):
@@ -87,18 +87,18 @@ def draw_look(rng: Generator) -> Look:
         hair = colour(12, 120, rng.choice([15, 30, 60]))
         shoes = colour(rng.integers(180), 120, 230)
         players.append((shirt, shorts, skin, hair, shoes, colour(rng.integers(180), 60, 240)))
-    distance = rng.uniform(14, 22)
+    distance = rng.uniform(15, 20)
     return Look(
-        court=colour(court_hue, rng.integers(130, 180), rng.integers(110, 145)),
-        surround=colour(around_hue, rng.integers(70, 140), rng.integers(60, 95)),
+        court=colour(court_hue, rng.integers(140, 170), rng.integers(118, 138)),
+        surround=colour(around_hue, rng.integers(90, 130), rng.integers(68, 84)),
         boards=tuple(colour(rng.integers(180), rng.integers(120, 240), v) for v in (70, 130, 200)),
         players=tuple(players),
         light=light,
-        vignette=rng.uniform(0.1, 0.3),
+        vignette=rng.uniform(0.15, 0.25),
         names=tuple(rng.choice(NAMES, 2, replace=False)),
         overlay_corner=tuple(rng.integers(0, 2, 2)),
         overlay_colours=OVERLAY_COLOURS[rng.integers(4)],
-        camera=(distance, distance * rng.uniform(0.40, 0.55), rng.uniform(68, 76)),
+        camera=(distance, distance * rng.uniform(0.42, 0.52), rng.uniform(70, 75)),
     )
 
 
