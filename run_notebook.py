@@ -52,10 +52,10 @@ def run_once(parameters: dict) -> dict:
 def result_line(metrics: dict) -> str:
     """The one line that a run ends with."""
     test, (low, high) = metrics["test"], metrics["test"]["accuracy_95"]
-    data = "SYNTHETIC sample" if metrics["synthetic"] else "your data"
+    data = "the SYNTHETIC sample" if metrics["synthetic"] else "your data"
     return (
         f"Test accuracy {test['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}), "
-        f"F1 {test['f1']:.3f}, on {test['n']} sequences of the {data}, backbone weights "
+        f"F1 {test['f1']:.3f}, on {test['n']} sequences of {data}, backbone weights "
         f"{metrics['backbone_weights']}: {metrics['run_dir']}"
     )
 

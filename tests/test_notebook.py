@@ -1,0 +1,147 @@
+"""What main.ipynb and its runner promise: a whole run on tiny data, and errors in one line."""
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import write_data
+from model import load_model
+
+REPO = Path(__file__).resolve().parent.parent
+NOTEBOOK = json.loads((REPO / "main.ipynb").read_text())
+CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+
+
+def run_notebook(*options, **parameters):
+    command = [sys.executable, str(REPO / "run_notebook.py"), *options]
+    for name, value in parameters.items():
+        command += ["-p", name, str(value)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    write_data(folder / "Data", counts=(6, 4, 4))
+    told = run_notebook(
+        "--name",
+        "first",
+        data_dir=folder / "Data",
+        runs_dir=folder / "runs",
+        weights="random",
+        max_epochs=2,
+    )
+    assert told.returncode == 0, told.stderr
+    return told, folder / "runs" / "first"
+
+
+def test_a_run_leaves_all_its_files_behind(run):
+    _, run_dir = run
+    assert {path.name for path in run_dir.iterdir()} >= {
+        "config.json",
+        "history.csv",
+        "best_model.pth",
+        "metrics.json",
+        "predictions.csv",
+        "main.ipynb",
+        "balance.png",
+        "examples.png",
+        "history.png",
+        "test.png",
+    }
+    assert len(pd.read_csv(run_dir / "history.csv")) == 2
+    predictions = pd.read_csv(run_dir / "predictions.csv")
+    assert list(predictions.columns) == ["sequence", "label", "probability", "split"]
+    assert predictions["split"].value_counts().to_dict() == {
+        "train": 6,
+        "validation": 4,
+        "test": 4,
+    }
+    assert load_model(run_dir / "best_model.pth")[1]["weights_name"] == "random (seed 0)"
+
+
+def test_a_run_ends_with_one_line_of_result_and_folder(run):
+    told, run_dir = run
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    last = told.stdout.strip().splitlines()[-1]
+    assert last.startswith(f"Test accuracy {metrics['test']['accuracy']:.3f} (95 % interval ")
+    assert "on 4 sequences of your data" in last and "random (seed 0)" in last
+    assert last.endswith(str(run_dir))
+
+
+def test_progress_is_seen_in_the_terminal(run):
+    told, _ = run
+    assert "Epoch 01 | Train Loss: " in told.stdout
+    for bar in ("Features train", "Training", "Evaluating"):
+        assert bar in told.stderr
+
+
+def test_the_executed_notebook_has_its_pictures_and_no_error(run):
+    _, run_dir = run
+    cells = json.loads((run_dir / "main.ipynb").read_text())["cells"]
+    outputs = [out for cell in cells for out in cell.get("outputs", [])]
+    assert not [out for out in outputs if out["output_type"] == "error"]
+    assert sum("image/png" in out.get("data", {}) for out in outputs) >= 4
+    assert "11,645,633" in json.dumps(outputs) and "469,121" in json.dumps(outputs)
+
+
+def test_several_seeds_give_a_table_with_mean_and_spread(run):
+    _, first = run
+    told = run_notebook(
+        "--seeds",
+        "1",
+        "2",
+        data_dir=first.parent.parent / "Data",
+        runs_dir=first.parent,
+        weights="random",
+        max_epochs=1,
+    )
+    assert told.returncode == 0, told.stderr
+    table = told.stdout.strip().splitlines()[-5:]
+    assert [line.split()[0] for line in table[1:]] == ["seed", "seed", "mean", "sd"]
+
+
+def test_bad_data_ends_in_the_message_alone(tmp_path):
+    data = write_data(tmp_path / "Data", counts=(2, 2, 2))
+    (data / "test" / "test.csv").write_text("sequence,label\nseq_00001,rally\nseq_00002,1\n")
+    told = run_notebook(data_dir=data, runs_dir=tmp_path / "runs", weights="random")
+    assert told.returncode == 1
+    assert "error:" in told.stderr and "rally" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_runs_folder_that_cannot_be_made_is_said_so(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    told = run_notebook(runs_dir=tmp_path / "runs")
+    assert told.returncode == 1 and "runs" in told.stderr and "Traceback" not in told.stderr
+
+
+def test_an_unknown_parameter_is_wrong_use_and_the_known_ones_are_listed():
+    told = run_notebook(wieghts="random")
+    assert told.returncode == 2 and "wieghts" in told.stderr and "weights" in told.stderr
+
+
+def test_the_notebook_is_short_tagged_and_without_classes():
+    assert len(CODE) <= 14
+    for cell in CODE:
+        assert len("".join(cell["source"]).splitlines()) <= 20
+        assert "class " not in "".join(cell["source"])
+    assert "parameters" in CODE[0]["metadata"]["tags"]
+
+
+def test_a_line_of_prose_stands_before_each_code_cell():
+    kinds = [cell["cell_type"] for cell in NOTEBOOK["cells"]]
+    assert kinds[0] == "markdown"
+    assert ("code", "code") not in set(itertools.pairwise(kinds))
+
+
+def test_the_committed_notebook_was_executed_and_says_what_it_ran_on():
+    assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
+    text = json.dumps(NOTEBOOK)
+    assert len(text) < 1_000_000
+    assert "SYNTHETIC" in text and "Backbone weights: " in text
