@@ -3,11 +3,10 @@
     python sample_match.py OUT.mp4 [--seed 1] [--duration-sec 120] [--fps 30]
 
 writes OUT.mp4 (H.264 + AAC) and OUT.csv (start_sec,end_sec of each rally: from the serve's hit to
-the shuttle's landing). Each hit is a knock in the sound. Everything follows from the seed.
-
-The court is also shown between rallies, for 35 to 50 % of the time without play, so that telling
-the court view from other scenes is not enough: "court view = rally" has an accuracy of 0.73 per
-second. Two minutes of match take about 10 s at 30 frames per second on 2 cores.
+the shuttle's landing). Each hit is a knock in the sound. Everything follows from the seed. The
+command ends by saying how many times faster than real time it drew: COST on 2 cores.
+Telling the court view from other scenes is not enough to find the rallies: sample_script.py says
+how far that rule gets.
 """
 
 import argparse
@@ -17,8 +16,8 @@ import subprocess
 import tempfile
 import time
 import wave
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -27,143 +26,76 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 import pandas as pd
+from numpy.random import Generator
 from tqdm import tqdm
 
-import sample_scenes as scenes_of
+import sample_scenes
 from files import UserError, run_command, write_table
+from sample_court import main_camera, play_frames, replay_camera
+from sample_look import HEIGHT, WIDTH, Look, draw_look
 from sample_players import plan_point
+from sample_script import Scene, write_script
 
-SCENE_KINDS = ("rally", "court", "closeup", "crowd", "replay", "break")
-FILLER_SEC = {"closeup": 2.8, "crowd": 2.3, "replay": 3.8, "break": 4.5}  # typical lengths
 FRAME_RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(50))
 SAMPLE_RATE = 48000
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A stretch of the match; scenes in a row with the same seed are one shot, without a cut."""
-
-    start_sec: float
-    end_sec: float
-    kind: str
-    seed: int
-    hits: tuple = ()  # seconds on the match's clock, the serve first; rallies only
-
-
-def split_time(rng, total, count, low, high):
-    """Cut total seconds into count random lengths within low..high, (count,)."""
-    low, high = min(low, 0.9 * total / count), max(high, 1.1 * total / count)
-    while True:  # draw again until none is too long
-        weights = rng.gamma(2.0, size=count)
-        lengths = low + (total - count * low) * weights / weights.sum()
-        if lengths.max() <= high:
-            return lengths
-
-
-def write_script(seed: int, duration_sec: float) -> list[Scene]:
-    """Which scene is when, from 0 to duration_sec without gaps, on a grid of milliseconds."""
-    rng = np.random.default_rng([seed, 0])
-    rally_sec = duration_sec * rng.uniform(0.36, 0.41)
-    court_sec = (duration_sec - rally_sec) * rng.uniform(0.38, 0.48)
-    filler_sec = duration_sec - rally_sec - court_sec
-    points = max(1, round(rally_sec / 7.7)) if rally_sec >= 3 else 0
-    rallies = split_time(rng, rally_sec, points, 3.01, 19.9) if points else []
-    courts = split_time(rng, court_sec, max(2 * points, 1), 1.5, 7)
-
-    # A gap of cut-away scenes lies before, between and after the rallies.
-    gaps = [[] for _ in range(points + 1)]
-    count = max(round(filler_sec / 3.0), points - 1, 1)
-    for k in range(count):
-        gap = gaps[1 + k] if k < points - 1 else gaps[rng.integers(points + 1)]
-        odds = {"closeup": 0.4, "crowd": 0.2, "replay": 0.28, "break": 0.12}
-        if gap and gap[-1] != "closeup":
-            odds[gap[-1]] = 0
-        if gap is gaps[0]:
-            odds["replay"] = 0
-        odds = np.array(list(odds.values()))
-        gap.append(str(rng.choice(list(FILLER_SEC), p=odds / odds.sum())))
-    weights = rng.uniform(0.75, 1.25, count) * [FILLER_SEC[kind] for gap in gaps for kind in gap]
-    fillers = iter(filler_sec * weights / weights.sum())
-
-    pieces, courts, shot = [], list(courts), seed * 1000  # (length, kind, shot)
-    for k, gap in enumerate(gaps):
-        gap = [(next(fillers), kind) for kind in gap]
-        if k > 0:  # the court after the rally, now and then only after a cut away
-            gap.insert(int(len(gap) > 1 and rng.random() < 0.25), (courts.pop(), "court"))
-        elif not points:
-            gap.append((courts.pop(), "court"))
-        for n, (length, kind) in enumerate(gap):
-            shot += not (n == 0 and kind == "court")
-            pieces.append((length, kind, shot))
-        if k < points:
-            shot += 1
-            pieces += [(courts.pop(), "court", shot), (rallies[k], "rally", shot)]
-
-    borders = np.round(np.cumsum([0] + [length for length, _, _ in pieces]), 3)
-    borders[-1] = duration_sec
-    script = []
-    for (_, kind, shot), start, end in zip(pieces, borders[:-1], borders[1:], strict=True):
-        hits = ()
-        if kind == "rally":
-            flights = rng.uniform(0.75, 1.25, max(2, round((end - start) / rng.uniform(0.9, 1.1))))
-            hits = start + np.cumsum([0, *flights[:-1]]) * (end - start) / flights.sum()
-            hits = tuple(np.round(hits, 3).tolist())
-        script.append(Scene(float(start), float(end), kind, shot, hits))
-    return script
-
-
-def draw_banners(shot, rng):
-    """Which graphics a shot shows, as (start, end, text): between rallies, never over play."""
-    return [
-        (scene.start_sec + 0.2, scene.end_sec - 0.3, str(rng.choice(scenes_of.BANNERS)))
-        for scene in shot
-        if scene.kind == "court" and rng.random() < 0.8
-    ]
-
-
-def draw_pictures(script, look, fps, start_score):
-    """Yield the pictures of the whole match, uint8 (360, 640, 3) BGR, one every 1/fps seconds."""
+def draw_pictures(
+    script: list[Scene], look: Look, fps: Fraction, start_score: np.ndarray
+) -> Iterator[np.ndarray]:
+    """The pictures of the whole match, uint8 (360, 640, 3) BGR, one every 1/fps seconds."""
     score = list(start_score)
     for shot in [list(scenes) for _, scenes in groupby(script, key=lambda scene: scene.seed)]:
-        rng = np.random.default_rng(shot[0].seed)
+        rng, kind = np.random.default_rng(shot[0].seed), shot[0].kind
         start, end = shot[0].start_sec, shot[-1].end_sec
         frames = np.arange(math.ceil(start * fps - 1e-6), math.ceil(end * fps - 1e-6))
-        times, kind = frames / float(fps), shot[0].kind
-        shutter_sec = 0.5 / max(fps, 30)
-        if kind in ("rally", "court"):
-            rally = next((scene for scene in shot if scene.kind == "rally"), None)
-            hits, landing = (rally.hits, rally.end_sec) if rally else ((), None)
-            plan = plan_point(rng, start, end, hits, landing)
-            pictures = scenes_of.play_frames(
-                look, scenes_of.main_camera(look, rng), rng, times, times, shutter_sec, plan
-            )
-        elif kind == "replay":
-            plan = plan_point(rng, -1, 12, tuple(np.arange(8) * 1.0), 8.0)
-            slow = rng.uniform(0.5, 2.5) + (times - start) * rng.uniform(0.35, 0.5)
-            pictures = scenes_of.play_frames(
-                look, scenes_of.replay_camera(rng), rng, times, slow, shutter_sec * 0.4, plan
-            )
-        elif kind == "break":
-            pictures = scenes_of.break_frames(look, rng, times, score)
-        else:
-            draw = {"closeup": scenes_of.closeup_frames, "crowd": scenes_of.crowd_frames}[kind]
-            pictures = draw(look, rng, times)
-        banners = draw_banners(shot, rng)
-        panel, place = scenes_of.score_panel(look, score)
+        times = frames / float(fps)
+        pictures = _draw_shot(shot, look, rng, times, 0.5 / max(fps, 30), score)
+        banners = _choose_banners(shot, rng)
+        panel, place = sample_scenes.score_panel(look, score)
         for moment, picture in zip(times, pictures, strict=True):
             if kind in ("rally", "court", "closeup"):
                 picture[place] = cv2.addWeighted(picture[place], 0.12, panel, 0.88, 0)
             elif kind == "replay":
-                scenes_of.wipe(picture, look, 1 - min(moment - start, end - moment) / 0.45)
+                sample_scenes.wipe(picture, look, 1 - min(moment - start, end - moment) / 0.45)
             for first, last, text in banners:
                 if first <= moment < last:
-                    scenes_of.draw_banner(picture, look, text)
+                    sample_scenes.draw_banner(picture, look, text)
             yield picture
         if any(scene.kind == "rally" for scene in shot):
             score[rng.integers(2)] += 1
 
 
-def make_sound(script, duration_sec, rng):
+def _draw_shot(
+    shot: list[Scene], look: Look, rng: Generator, times: np.ndarray, shutter_sec: float, score
+) -> Iterator[np.ndarray]:
+    """The pictures of one shot at times (T,), still without graphics over them."""
+    kind, start, end = shot[0].kind, shot[0].start_sec, shot[-1].end_sec
+    if kind in ("rally", "court"):
+        rally = next((scene for scene in shot if scene.kind == "rally"), None)
+        hits, landing = (rally.hits, rally.end_sec) if rally else ((), None)
+        plan = plan_point(rng, start, end, hits, landing)
+        return play_frames(look, main_camera(look, rng), rng, times, times, shutter_sec, plan)
+    if kind == "replay":
+        plan = plan_point(rng, -1, 12, tuple(np.arange(8) * 1.0), 8.0)
+        slow = rng.uniform(0.5, 2.5) + (times - start) * rng.uniform(0.35, 0.5)
+        return play_frames(look, replay_camera(rng), rng, times, slow, shutter_sec * 0.4, plan)
+    if kind == "break":
+        return sample_scenes.break_frames(look, rng, times, score)
+    draw = {"closeup": sample_scenes.closeup_frames, "crowd": sample_scenes.crowd_frames}[kind]
+    return draw(look, rng, times)
+
+
+def _choose_banners(shot: list[Scene], rng: Generator) -> list[tuple[float, float, str]]:
+    """Which banners a shot shows, as (start_sec, end_sec, text): before rallies, never over one."""
+    return [
+        (scene.start_sec + 0.2, scene.end_sec - 0.3, str(rng.choice(sample_scenes.BANNERS)))
+        for scene in shot
+        if scene.kind == "court" and rng.random() < 0.8
+    ]
+
+
+def make_sound(script: list[Scene], duration_sec: float, rng: Generator) -> np.ndarray:
     """Arena noise, applause after rallies and a knock at each hit, int16 (samples,) mono."""
     count, coarse = round(duration_sec * SAMPLE_RATE), 6  # noise needs no treble
     seconds = np.arange(0, count, coarse) / SAMPLE_RATE
@@ -183,64 +115,34 @@ def make_sound(script, duration_sec, rng):
     return np.int16(32767 * np.clip(ambience[:count] + knocks[:count], -1, 1))
 
 
-def add_noise(planes, grain, rng):
-    """Add a random crop of a sheet of sensor noise to the luma of I420 planes, in place."""
-    y, x = rng.integers(0, np.array(grain[0].shape) - (scenes_of.HEIGHT, scenes_of.WIDTH) + 1)
-    luma, crop = (
-        planes[: scenes_of.HEIGHT],
-        np.s_[y : y + scenes_of.HEIGHT, x : x + scenes_of.WIDTH],
-    )
+def add_noise(planes: np.ndarray, grain: np.ndarray, rng: Generator) -> None:
+    """Adds a random part of the sheets grain (2, H, W), up and down, to the luma of I420 planes."""
+    y, x = rng.integers(0, np.array(grain[0].shape) - (HEIGHT, WIDTH) + 1)
+    luma, crop = planes[:HEIGHT], np.s_[y : y + HEIGHT, x : x + WIDTH]
     cv2.subtract(cv2.add(luma, grain[0][crop], dst=luma), grain[1][crop], dst=luma)
 
 
-def encode(path, pictures, fps, sound, crf):
-    """Write I420 pictures, uint8 (540, 640), and sound, int16 (samples,), as H.264 + AAC."""
+def encode(
+    path: Path, pictures: Iterable[np.ndarray], fps: Fraction, sound: np.ndarray, crf: int
+) -> None:
+    """Writes I420 pictures, uint8 (540, 640), and sound, int16 (samples,), as H.264 + AAC.
+
+    crf is x264's quality, 0 (best) to 51. Raises UserError with ffmpeg's words when it fails.
+    """
     with tempfile.TemporaryDirectory() as folder, open(Path(folder, "log"), "w+b") as log:
-        with wave.open(str(Path(folder, "sound.wav")), "wb") as file:
+        sound_file = str(Path(folder, "sound.wav"))
+        with wave.open(sound_file, "wb") as file:
             file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
             file.writeframes(sound.tobytes())
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
+        command += f"-f rawvideo -pix_fmt yuv420p -r {fps} -s {WIDTH}x{HEIGHT} -i -".split()
+        command += ["-i", sound_file]
+        video = f"-c:v libx264 -preset superfast -crf {crf} -g {round(2 * fps)}"
+        command += f"{video} -c:a aac -b:a 96k -movflags +faststart -f mp4".split()
+        command.append(str(path))
         # The log is a file: a pipe that nobody empties could fill up and stop ffmpeg.
-        encoder = subprocess.Popen(
-            [
-                imageio_ffmpeg.get_ffmpeg_exe(),
-                "-y",
-                "-loglevel",
-                "error",
-                "-f",
-                "rawvideo",
-                "-pix_fmt",
-                "yuv420p",
-                "-r",
-                str(fps),
-                "-s",
-                f"{scenes_of.WIDTH}x{scenes_of.HEIGHT}",
-                "-i",
-                "-",
-                "-i",
-                str(Path(folder, "sound.wav")),
-                "-c:v",
-                "libx264",
-                "-preset",
-                "superfast",
-                "-crf",
-                str(crf),
-                "-g",
-                str(round(2 * fps)),
-                "-c:a",
-                "aac",
-                "-b:a",
-                "96k",
-                "-movflags",
-                "+faststart",
-                "-f",
-                "mp4",
-                str(path),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            pipesize=1 << 20,
-        )
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        encoder = subprocess.Popen(command, stdin=pipe, stdout=null, stderr=log, pipesize=1 << 20)
         try:
             for picture in pictures:
                 encoder.stdin.write(picture)
@@ -263,49 +165,41 @@ def encode(path, pictures, fps, sound, crf):
 
 
 def draw_match(
-    path, seed: int, duration_sec: float = 120.0, fps: float | None = None, progress: bool = False
+    path: str | Path,
+    seed: int,
+    duration_sec: float = 120.0,
+    fps: float | None = None,
+    progress: bool = False,
 ) -> list[Scene]:
-    """Write the match to path (.mp4) and its true rallies beside it (.csv); returns the scenes.
+    """Writes the match to path (.mp4) and its true rallies beside it (.csv); returns the scenes.
 
-    fps None draws one of FRAME_RATES from the seed. Both files appear whole or not at all.
+    fps None draws one of FRAME_RATES from the seed. Both files appear whole or not at all. Raises
+    UserError when they cannot be written.
     """
     path, rng = Path(path), np.random.default_rng([seed, 1])
-    drawn_fps = FRAME_RATES[rng.integers(len(FRAME_RATES))]
-    fps = (
-        drawn_fps
-        if fps is None
-        else min(
-            (*FRAME_RATES, Fraction(fps).limit_denominator(1001)), key=lambda rate: abs(rate - fps)
-        )
-    )
-    script, look = write_script(seed, duration_sec), scenes_of.draw_look(rng)
+    rate = FRAME_RATES[rng.integers(len(FRAME_RATES))]
+    if fps is not None:  # 29.97 means 30000/1001
+        exact = Fraction(fps).limit_denominator(1001)
+        rate = min((*FRAME_RATES, exact), key=lambda known: abs(known - fps))
+    script, look = write_script(seed, duration_sec), draw_look(rng)
     sound = make_sound(script, duration_sec, rng)
-    noise = rng.normal(0, rng.uniform(0.4, 2.0), (2, scenes_of.HEIGHT + 64, scenes_of.WIDTH + 64))
+    noise = rng.normal(0, rng.uniform(0.4, 2.0), (2, HEIGHT + 64, WIDTH + 64))
     grain = np.uint8(np.clip(noise, 0, 255))
     crf, score = rng.integers(21, 28), rng.integers(12, size=2)
 
     def noisy_planes():
-        pictures = draw_pictures(script, look, fps, score)
-        for picture in tqdm(
-            pictures,
-            path.name,
-            math.ceil(duration_sec * fps - 1e-6),
-            unit="frame",
-            disable=not progress,
-        ):
+        count = math.ceil(duration_sec * rate - 1e-6)
+        pictures = draw_pictures(script, look, rate, score)
+        for picture in tqdm(pictures, path.name, count, unit="frame", disable=not progress):
             planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
             add_noise(planes, grain, rng)
             yield planes
 
     part = path.with_name(path.name + ".part")
-    rallies = [
-        (f"{scene.start_sec:.3f}", f"{scene.end_sec:.3f}")
-        for scene in script
-        if scene.kind == "rally"
-    ]
+    rallies = [(scene.start_sec, scene.end_sec) for scene in script if scene.kind == "rally"]
+    truth = pd.DataFrame(rallies, columns=["start_sec", "end_sec"])
     try:
-        encode(part, noisy_planes(), fps, sound, crf)
-        truth = pd.DataFrame(rallies, columns=["start_sec", "end_sec"])
+        encode(part, noisy_planes(), rate, sound, crf)
         write_table(path.with_suffix(".csv"), truth)
         os.replace(part, path)
     finally:
