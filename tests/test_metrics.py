@@ -71,7 +71,7 @@ def test_the_threshold_decides_what_counts_as_a_rally(answers):
 def test_comparison_counts_what_each_has_right_alone():
     labels = np.ones(40, int)
     ahead = {"a": np.ones(40), "b": np.r_[np.zeros(10), np.ones(30)]}
-    assert "10 are right by the a alone and 0 by the b" in compare(labels, ahead)
+    assert "the a alone is right on 10, the b alone on 0" in compare(labels, ahead)
     assert "the a is ahead, more than chance" in compare(labels, ahead)
     behind = {"a": np.r_[0, np.ones(39)], "b": np.ones(40)}
     assert "the b is ahead, a difference that chance could give" in compare(labels, behind)

@@ -53,6 +53,16 @@ def test_the_order_of_frames_matters_to_the_logit(model):
     assert not torch.allclose(model.classify(features), model.classify(features.flip(1)), atol=1e-6)
 
 
+def test_standardise_makes_the_features_comparable_before_the_lstm(model):
+    features = 5 + 0.1 * torch.randn(20, 30, 512)
+    same = RES_LSTM(model.backbone).eval()
+    same.load_state_dict(model.state_dict())
+    model.eval().standardise(features)
+    scaled = (features - features.mean((0, 1))) / features.reshape(-1, 512).std(0)
+    assert torch.allclose(model.classify(features), same.classify(scaled), atol=1e-5)
+    assert not torch.allclose(model.classify(features), same.classify(features), atol=1e-3)
+
+
 def test_the_backbone_never_moves_in_training(model):
     before = {name: tensor.clone() for name, tensor in model.backbone.state_dict().items()}
     optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=0.1)
@@ -144,6 +154,7 @@ def test_auto_falls_back_to_random_aloud_and_on_synthetic_data_only(offline, cap
 
 
 def test_a_saved_model_comes_back_whole(model, tmp_path):
+    model.standardise(torch.rand(4, 30, 512))
     save_model(tmp_path / "m.pth", model, "random (seed 0)", threshold=0.4, epoch=3)
     loaded, checkpoint = load_model(tmp_path / "m.pth")
     features = torch.rand(2, 30, 512)
