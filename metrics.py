@@ -131,8 +131,8 @@ def compare(labels: np.ndarray, answers: dict[str, np.ndarray]) -> str:
     (first, second), right = answers, [(p > 0.5) == (labels == 1) for p in answers.values()]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     told = (
-        f"Of {len(labels)} test sequences, the {first} alone is right on {only_first}, the {second} "
-        f"alone on {only_second}"
+        f"Of {len(labels)} test sequences, the {first} alone is right on {only_first}, "
+        f"the {second} alone on {only_second}"
     )
     if only_first == only_second:
         return f"{told}: they are equally good here."

@@ -41,8 +41,8 @@ def run_once(parameters: dict) -> dict:
                 stdout_file=out,
                 stderr_file=err,
                 coalesce_streams=True,
-                # Its warning, that a kernel talks over TCP, is of no use to who runs an experiment.
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],
+                # Its own talk (TCP, sockets after Ctrl-C) is of no use to who runs an experiment.
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
         except papermill.PapermillExecutionError as error:
             if error.ename != UserError.__name__:
