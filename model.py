@@ -151,9 +151,15 @@ def _load_imagenet() -> nn.Module:
     except (urllib.error.URLError, OSError, RuntimeError, EOFError) as error:
         raise UserError(
             f"the ImageNet weights could not be had ({error}). Download {url} in a browser and "
-            f'put it at {place} (replacing what is there), or set weights = "random" to try '
-            "things out without them"
+            f'put it at {_from_home(place)} (replacing what is there), or set weights = "random" '
+            "to try things out without them"
         ) from error
+
+
+def _from_home(path: Path) -> str:
+    """The path as people write it, from ~ where it lies in their home."""
+    inside = path.is_relative_to(Path.home())
+    return str(Path("~") / path.relative_to(Path.home()) if inside else path)
 
 
 def _load_resnet_file(path: Path) -> nn.Module:

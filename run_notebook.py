@@ -9,13 +9,15 @@ runs once for each, and a table of the test results with their spread follows.
 import argparse
 import json
 import os
+import tempfile
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import papermill
 import yaml
 
-from files import UserError, run_command
+from files import UserError, run_command, write_whole
 from train_utils import new_run_dir
 
 NOTEBOOK = Path(__file__).with_name("main.ipynb")
@@ -24,31 +26,48 @@ NOTEBOOK = Path(__file__).with_name("main.ipynb")
 def run_once(parameters: dict) -> dict:
     """Executes the notebook into a new runs/<name>/; returns its metrics, with "run_dir" added.
 
-    What its cells print, progress bars included, appears as it comes. Raises UserError when a
-    cell raised one (its executed copy, up to that cell, is kept), and lets other errors through.
+    Raises UserError when a cell raised one (the executed copy, up to that cell, is kept), and
+    lets other errors through.
     """
     run_dir = new_run_dir(parameters.pop("runs_dir", "runs"), parameters.pop("name", None))
+    try:
+        execute(run_dir / "main.ipynb", {**parameters, "run_dir": str(run_dir)})
+    except papermill.PapermillExecutionError as error:
+        if error.ename != UserError.__name__:
+            raise
+        raise UserError(f"{error.evalue}\n(the notebook up to there: {run_dir})") from error
+    return json.loads((run_dir / "metrics.json").read_text()) | {"run_dir": str(run_dir)}
+
+
+def execute(output: Path, parameters: dict | None = None) -> None:
+    """Executes main.ipynb into output; what its cells print, bars included, appears as it comes."""
     # The kernel's bars and ours share a terminal: tqdm cannot ask for its width through the pipe.
     os.environ.setdefault("TQDM_NCOLS", "100")
     with open(1, "w", closefd=False) as out, open(2, "w", closefd=False) as err:
-        try:
-            papermill.execute_notebook(
-                NOTEBOOK,
-                run_dir / "main.ipynb",
-                {**parameters, "run_dir": str(run_dir)},
-                kernel_name="python3",
-                progress_bar=False,
-                stdout_file=out,
-                stderr_file=err,
-                coalesce_streams=True,
-                # Its own talk (TCP, sockets after Ctrl-C) is of no use to who runs an experiment.
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            )
-        except papermill.PapermillExecutionError as error:
-            if error.ename != UserError.__name__:
-                raise
-            raise UserError(f"{error.evalue}\n(the notebook up to there: {run_dir})") from error
-    return json.loads((run_dir / "metrics.json").read_text()) | {"run_dir": str(run_dir)}
+        papermill.execute_notebook(
+            NOTEBOOK,
+            output,
+            parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            stdout_file=out,
+            stderr_file=err,
+            coalesce_streams=True,
+            # Its own talk (TCP, sockets after Ctrl-C) is of no use to who runs an experiment.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+        )
+
+
+def execute_in_place() -> None:
+    """Renews the outputs in main.ipynb itself, as its parameters cell says: the repo's own copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        executed = Path(folder) / "main.ipynb"
+        execute(executed)
+        notebook = nbformat.read(executed, as_version=4)
+    for part in (notebook, *notebook.cells):
+        part.metadata.pop("papermill", None)  # paths and times of this machine
+        part.metadata.pop("execution", None)
+    write_whole(NOTEBOOK, (nbformat.writes(notebook) + "\n").encode())
 
 
 def result_line(metrics: dict) -> str:
@@ -92,7 +111,11 @@ def main() -> int:
     )
     parser.add_argument("--name", help="the run's folder under runs/ (default: the time)")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="one run for each")
+    parser.add_argument("--in-place", action="store_true", help="renew main.ipynb's own outputs")
     options = parser.parse_args()
+    if options.in_place:
+        execute_in_place()
+        return 0
     parameters = {name: yaml.safe_load(value) for name, value in options.parameters}
     known = papermill.inspect_notebook(NOTEBOOK)
     unknown = sorted(set(parameters) - set(known) | {"run_dir"} & set(parameters))

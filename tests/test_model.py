@@ -146,6 +146,12 @@ def test_imagenet_weights_that_cannot_be_had_name_the_place_and_the_way_out(offl
         assert hint in str(caught.value)
 
 
+def test_a_place_in_the_home_folder_is_written_from_there(offline, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match=" ~/torch/hub/checkpoints/resnet18-f37072fd.pth"):
+        build_backbone("imagenet")
+
+
 def test_auto_falls_back_to_random_aloud_and_on_synthetic_data_only(offline, capsys):
     assert build_backbone("auto", synthetic=True)[1] == "random (seed 0)"
     assert "RANDOM" in capsys.readouterr().out
