@@ -104,8 +104,8 @@ def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool):
     report(f"in {csv.name} without a folder", sorted(listed - folders))
     if not allow_unlabelled:
         report(
-            "without a label (label them with labeling.py, or pass allow_unlabelled=True to go on "
-            "without them)",
+            f"without a label (give each one a row in {csv.name}, or set allow_unlabelled = True "
+            "to go on without them)",
             sorted(folders - listed),
         )
     report("damaged", _damaged_sequences(sequences_dir, sorted(listed & folders), seq_frames))

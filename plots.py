@@ -17,7 +17,7 @@ DPI = 80  # sharp enough, and the executed notebook stays below 1 MB
 
 def _save(figure: Figure, path: str | Path | None, synthetic: bool = False) -> Figure:
     if synthetic:
-        figure.text(0.995, 0.005, NOTE, ha="right", va="bottom", fontsize=8, color="0.5")
+        figure.text(0.995, 0.995, NOTE, ha="right", va="top", fontsize=8, color="0.5")
     if path is not None:
         figure.savefig(path)
     plt.close(figure)  # the notebook shows the returned figure once
@@ -45,20 +45,15 @@ def plot_strips(
     folders: list[Path], titles: list[str], path: Path | None = None, synthetic=False
 ) -> Figure:
     """A row of 6 evenly spaced frames for each sequence folder, under its title."""
-    figure, axes = plt.subplots(
-        len(folders),
-        6,
-        figsize=(10, 1.95 * len(folders)),
-        layout="constrained",
-        dpi=DPI,
-        squeeze=False,
-    )
-    for row, folder, title in zip(axes, folders, titles, strict=True):
+    figure = plt.figure(figsize=(10, 1.95 * len(folders)), layout="constrained", dpi=DPI)
+    rows = figure.subfigures(len(folders), 1, squeeze=False)[:, 0]
+    for row, folder, title in zip(rows, folders, titles, strict=True):
         frames = read_sequence(folder)  # (T, 3, H, W)
-        for ax, k in zip(row, np.linspace(0, len(frames) - 1, len(row)).astype(int), strict=True):
+        row.suptitle(title, x=0.01, ha="left", fontsize=10)
+        axes = row.subplots(1, 6)
+        for ax, k in zip(axes, np.linspace(0, len(frames) - 1, len(axes)).astype(int), strict=True):
             ax.imshow(frames[k].transpose(1, 2, 0))
             ax.set_axis_off()
-        row[0].set_title(title, loc="left", fontsize=10)
     return _save(figure, path, synthetic)
 
 
@@ -97,8 +92,8 @@ def plot_test(
         PrecisionRecallDisplay.from_predictions(
             labels, p, ax=axes[2], name=name, curve_kwargs=style
         )
-    axes[1].set_title("ROC")
-    axes[2].set_title("precision and recall")
+    axes[1].set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
+    axes[2].set(title="precision and recall", xlabel="recall", ylabel="precision")
     for ax in axes[1:]:
         ax.legend(loc="lower center", fontsize=8)
     return _save(figure, path, synthetic)

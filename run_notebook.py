@@ -67,6 +67,9 @@ def execute_in_place() -> None:
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)  # paths and times of this machine
         part.metadata.pop("execution", None)
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        # A bar that has gone away leaves an empty line behind.
+        cell.outputs = [out for out in cell.outputs if out.get("text", "-").strip()]
     write_whole(NOTEBOOK, (nbformat.writes(notebook) + "\n").encode())
 
 
