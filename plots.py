@@ -6,7 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
+from sklearn.metrics import (
+    ConfusionMatrixDisplay,
+    average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 from dataset import read_sequence
 
@@ -17,7 +23,7 @@ DPI = 80  # sharp enough, and the executed notebook stays below 1 MB
 
 def _save(figure: Figure, path: str | Path | None, synthetic: bool = False) -> Figure:
     if synthetic:
-        figure.text(0.995, 0.995, NOTE, ha="right", va="top", fontsize=8, color="0.5")
+        figure.supxlabel(NOTE, x=0.995, ha="right", fontsize=8, color="0.5")
     if path is not None:
         figure.savefig(path)
     plt.close(figure)  # the notebook shows the returned figure once
@@ -87,13 +93,14 @@ def plot_test(
     )
     axes[0].set_title("test sequences")
     for (name, p), colour in zip(probs.items(), reversed(COLOURS), strict=False):
-        style = {"color": colour}
-        RocCurveDisplay.from_predictions(labels, p, ax=axes[1], name=name, curve_kwargs=style)
-        PrecisionRecallDisplay.from_predictions(
-            labels, p, ax=axes[2], name=name, curve_kwargs=style
-        )
+        false_rate, true_rate, _ = roc_curve(labels, p)
+        area = f"{name} (area {roc_auc_score(labels, p):.2f})"
+        axes[1].plot(false_rate, true_rate, color=colour, label=area)
+        precision, recall, _ = precision_recall_curve(labels, p)
+        average = f"{name} (average {average_precision_score(labels, p):.2f})"
+        axes[2].step(recall, precision, where="post", color=colour, label=average)
     axes[1].set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
-    axes[2].set(title="precision and recall", xlabel="recall", ylabel="precision")
+    axes[2].set(title="precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.05))
     for ax in axes[1:]:
         ax.legend(loc="lower center", fontsize=8)
     return _save(figure, path, synthetic)
