@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -75,12 +76,10 @@ def _draw_matches(folder: Path) -> None:
     ]
     missing = sorted((job for job in jobs if not job[0].exists()), key=lambda job: -job[2])
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        list(tqdm(pool.map(_draw, missing), "Drawing matches", len(missing), unit="match"))
-
-
-def _draw(job: tuple[Path, int, float]) -> None:
-    draw_match(*job)
+    fresh = get_context("spawn")  # a fork of a process with threads, as a notebook's is, can hang
+    with ProcessPoolExecutor(os.cpu_count(), fresh, cv2.setNumThreads, (1,)) as pool:
+        drawn = pool.map(draw_match, *zip(*missing, strict=True)) if missing else []
+        list(tqdm(drawn, "Drawing matches", len(missing), unit="match"))
 
 
 def label_from_truth(data_dir: Path, split: str) -> None:
