@@ -1,7 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
 
 .PHONY: help run notebook test lint bench clean
 .DEFAULT_GOAL := help

@@ -71,16 +71,18 @@ def _grab(video: Video) -> bool:
 
 
 def _move_before(video: Video, wanted_sec: float) -> None:
-    """Leaves a frame grabbed that comes on screen at most LEAD_SEC before wanted_sec, not after.
+    """Leaves a frame grabbed that comes on screen at most LEAD_SEC before wanted_sec.
 
-    Seeks early, looks where it landed, and seeks further back if that was late.
+    Seeks early, looks where it landed, and seeks further back if that was late. Where there is no
+    such frame, before the first one or in a hole, the next one after wanted_sec is left grabbed.
     """
     if not 0 <= wanted_sec - video.time_sec < STEP_SEC:
         back = LEAD_SEC
         while True:
             target = max(wanted_sec - back, 0)
             video.capture.set(cv2.CAP_PROP_POS_MSEC, target * 1000)
-            if _grab(video) and video.time_sec <= wanted_sec + CLOCK_SEC:
+            grabbed = _grab(video)
+            if grabbed and (video.time_sec <= wanted_sec + CLOCK_SEC or target == 0):
                 break
             if target == 0:
                 raise EndOfVideo
@@ -98,7 +100,10 @@ def read_sequence_at(
     fps None takes consecutive frames of the file instead. Raises EndOfVideo when the file ends
     first, UserError when a frame cannot be decoded or stands still over a hole in the file.
     """
+    longest_sec = max(0.25, 3 / video.fps)  # for which one frame may stand
     _move_before(video, start_sec)
+    if video.time_sec - start_sec > longest_sec:
+        raise UserError(f"no frames from {start_sec:.2f} to {video.time_sec:.2f} s")
     frames: list[np.ndarray] = []
     while len(frames) < seq_frames:
         shown_sec = video.time_sec
@@ -116,7 +121,7 @@ def read_sequence_at(
                 count += 1
         if count and not decoded:
             raise UserError(f"the frame at {shown_sec:.2f} s cannot be decoded")
-        if count and until_sec - shown_sec > max(0.25, 3 / video.fps):
+        if count and until_sec - shown_sec > longest_sec:
             raise UserError(f"no frames from {shown_sec:.2f} to {until_sec:.2f} s")
         if count:
             small = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
@@ -142,13 +147,21 @@ def collect_video(
     split_dir = Path(data_dir) / split
     name = video_name(path, data_dir)
     video = open_video(path)
+    rate = f"{fps or video.fps:.10g}"
     for other in SPLITS:
         if other != split and name in read_sources(Path(data_dir) / other)["video"].values:
             raise UserError(f"{path}: already in {other}, and a video belongs to one split only")
     added, refused = 0, []
     with one_writer(split_dir / "sequences"):
         sources = recover(split_dir)
-        have = set(sources.loc[sources["video"] == name, "start_sec"].astype(float).round(3))
+        before = sources[sources["video"] == name]
+        if set(before["fps"]) - {rate}:
+            raise UserError(
+                f"{path}: collected before at {before['fps'].iloc[0]} frames a second; keep to "
+                "that with --fps, or remove its sequences and their rows first"
+            )
+        there = [(split_dir / "sequences" / name).is_dir() for name in before["sequence"]]
+        have = set(before.loc[there, "start_sec"].astype(float).round(3))
         number = highest_number(split_dir, sources)
         expected = int(max(video.header_sec - 1, 0) // interval_sec) + 1
         with tqdm(desc=f"{split}: {Path(path).name}", total=expected, unit="seq") as bar:
@@ -163,9 +176,10 @@ def collect_video(
                     refused.append(f"{start_sec:g} s ({error})")
                     continue
                 number += 1
-                row = [f"seq_{number:05d}", name, f"{start_sec:g}", f"{fps or video.fps:g}"]
-                sources.loc[len(sources)] = row
-                save_sequence(split_dir, row[0], frames, sources)
+                sequence = f"seq_{number:05d}"
+                row = [sequence, name, f"{round(start_sec, 3):.10g}", rate]
+                sources.loc[len(sources), list(SOURCE_COLUMNS)] = row
+                save_sequence(split_dir, sequence, frames, sources)
                 added += 1
     video.capture.release()
     _refuse_damaged(video, added, len(have), refused)
@@ -184,8 +198,9 @@ def _refuse_damaged(video: Video, added: int, had: int, refused: list[str]) -> N
     """Says what is wrong with a video that did not give all that its header promises."""
     kept = f"{added + had} complete sequences kept"
     problems = []
-    if video.header_sec - video.reached_sec > max(1.0, 0.02 * video.header_sec):
-        problems.append(f"breaks off at {video.reached_sec:.1f} s of {video.header_sec:.1f} s")
+    if video.header_sec - video.reached_sec > max(1.0, min(0.02 * video.header_sec, 5.0)):
+        where = f"{video.reached_sec:.1f} s of {video.header_sec:.1f} s"
+        problems.append(f"breaks off at {where} (or only its sound goes on)")
     if refused:
         problems.append(f"no sequence at {', '.join(refused)}")
     if not problems and added + had == 0:
@@ -201,11 +216,11 @@ def video_name(path: str | Path, data_dir: str | Path) -> str:
 
 
 def read_sources(split_dir: Path) -> pd.DataFrame:
-    """sequences.csv of a split as strings; no rows where there is no file yet."""
+    """sequences.csv of a split as strings, further columns too; no rows where there is no file."""
     path = split_dir / "sequences.csv"
     if not path.exists():
         return pd.DataFrame(columns=list(SOURCE_COLUMNS), dtype=str)
-    return read_table(path, SOURCE_COLUMNS)
+    return read_table(path, SOURCE_COLUMNS, others=True)
 
 
 def highest_number(split_dir: Path, sources: pd.DataFrame) -> int:
@@ -228,14 +243,17 @@ def save_sequence(
     """
     temporary = split_dir / "sequences" / f".{sequence}.part"
     try:
-        temporary.mkdir()
-        for k, frame in enumerate(frames, start=1):
-            _, data = cv2.imencode(".jpg", frame)
-            (temporary / f"{k:05d}.jpg").write_bytes(data.tobytes())
-        write_table(split_dir / "sequences.csv", sources)
-        temporary.rename(split_dir / "sequences" / sequence)
+        try:
+            temporary.mkdir()
+            for k, frame in enumerate(frames, start=1):
+                _, data = cv2.imencode(".jpg", frame)
+                (temporary / f"{k:05d}.jpg").write_bytes(data.tobytes())
+            write_table(split_dir / "sequences.csv", sources)
+        except (OSError, UserError):
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        temporary.rename(split_dir / "sequences" / sequence)  # failing that, recover does it
     except (OSError, UserError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"cannot write {sequence} in {split_dir}: {error}") from error
 
 

@@ -161,16 +161,16 @@ def frame_paths(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda p: [int(s) for s in re.findall(r"\d+", p.stem)] or [0])
 
 
-def read_bytes(folder: Path, seq_frames: int = 30) -> tuple[list[bytes], str]:
+def read_bytes(folder: Path, seq_frames: int | None = 30) -> tuple[list[bytes], str]:
     """The encoded frames of a sequence, and a fingerprint that changes with any of their bytes.
 
-    Raises UserError when the folder is missing or does not hold seq_frames files.
+    Raises UserError when the folder is missing or does not hold seq_frames files (None: any).
     """
     try:
         frames = [path.read_bytes() for path in frame_paths(folder)]
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}") from error
-    if len(frames) != seq_frames:
+    if seq_frames is not None and len(frames) != seq_frames:
         raise UserError(f"{len(frames)} frames instead of {seq_frames}")
     digest = hashlib.blake2b(digest_size=16)
     for frame in frames:
@@ -192,7 +192,7 @@ def decode_frames(encoded: list[bytes]) -> np.ndarray:
     return frames
 
 
-def read_sequence(folder: str | Path, seq_frames: int = 30) -> np.ndarray:
+def read_sequence(folder: str | Path, seq_frames: int | None = 30) -> np.ndarray:
     """One sequence's frames, uint8 (T, 3, 224, 224) RGB, 0 to 255."""
     return decode_frames(read_bytes(Path(folder), seq_frames)[0])
 
@@ -201,16 +201,24 @@ class SequenceDataset(Dataset):
     """(frames (T, 3, 224, 224) RGB, label float32) of each row; frames float32 as the backbone
     wants them, or uint8 with normalised=False."""
 
-    def __init__(self, split_dir: str | Path, table: pd.DataFrame, normalised: bool = True):
+    def __init__(
+        self,
+        split_dir: str | Path,
+        table: pd.DataFrame,
+        normalised: bool = True,
+        seq_frames: int = 30,
+    ):
         self.sequences_dir = Path(split_dir) / "sequences"
-        self.table, self.normalised = table, normalised
+        self.table, self.normalised, self.seq_frames = table, normalised, seq_frames
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         row = self.table.iloc[index]
-        frames = torch.from_numpy(read_sequence(self.sequences_dir / row["sequence"]))
+        frames = torch.from_numpy(
+            read_sequence(self.sequences_dir / row["sequence"], self.seq_frames)
+        )
         label = torch.tensor(row["label"], dtype=torch.float32)
         return (normalise(frames) if self.normalised else frames), label
 

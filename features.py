@@ -79,7 +79,10 @@ def augment(frames: torch.Tensor, name: str, view: int) -> torch.Tensor:
 
 
 def features_dir(split_dir: str | Path, backbone: nn.Module) -> Path:
-    """Where a backbone's features of a split lie: its name changes with whatever changes them."""
+    """Where a backbone's features of a split lie: the name follows its weights and preprocessing.
+
+    It does not follow augment: remove the folder after changing that.
+    """
     recipe = hashlib.sha256(repr(sorted(PREPROCESSING.items())).encode()).hexdigest()[:6]
     return Path(split_dir) / "features" / f"resnet18-{backbone_hash(backbone)}-fp32-{recipe}"
 
@@ -100,6 +103,8 @@ def extract_features(
     the end, naming every sequence that could not be read (the others are kept), or at once when
     a file cannot be written.
     """
+    if views < 1:
+        raise UserError(f"views must be at least 1 (the sequence itself), not {views}")
     split_dir = Path(split_dir)
     folder = features_dir(split_dir, backbone)
     encoder = build_encoder(backbone, device)

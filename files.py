@@ -29,7 +29,7 @@ def run_command(main: Callable[[], int]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted: what was finished is kept, run it again to go on", file=sys.stderr)
+        print("interrupted: sequences and features that were finished are kept", file=sys.stderr)
         sys.exit(130)
 
 
@@ -62,10 +62,11 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     write_whole(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def read_table(path: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def read_table(path: str | Path, columns: tuple[str, ...], others: bool = False) -> pd.DataFrame:
     """The named columns of a CSV, as stripped strings (an empty cell is "").
 
-    A byte-order mark, Windows line ends, blank lines and further columns are accepted. Raises
+    A byte-order mark, Windows line ends, blank lines and further columns are accepted; the latter
+    follow the named ones if others is True, and are left out if not. Raises
     UserError when the file cannot be read as a table or lacks a column.
     """
     try:
@@ -84,7 +85,8 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> pd.DataFrame:
             f"{path} has no column {' and no column '.join(missing)}: its first line should be "
             f"{','.join(columns)}, and is {','.join(table.columns)}"
         )
-    table = table[list(columns)].fillna("").apply(lambda column: column.str.strip())
+    further = [name for name in table.columns if others and name not in columns]
+    table = table[[*columns, *further]].fillna("").apply(lambda column: column.str.strip())
     return table[(table != "").any(axis=1)].reset_index(drop=True)
 
 

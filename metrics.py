@@ -72,7 +72,8 @@ def _bootstrap_intervals(labels: np.ndarray, predictions: np.ndarray, seed: int)
 def logistic_baseline(train_set: FeatureDataset, test_set: FeatureDataset) -> np.ndarray:
     """Probabilities (N,) of a logistic regression on each sequence's mean feature vector (512,).
 
-    It sees what a second looks like on average, not the order of its frames.
+    It sees what a second looks like on average, not the order of its frames. C is small (strong
+    regularisation) because there are more features than a few hundred sequences can determine.
     """
     train_x, test_x = (part.features[:, 0].mean(dim=1).numpy() for part in (train_set, test_set))
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=5000))

@@ -7,6 +7,7 @@ logits = model(frames)                           # or, the same: model.classify(
 
 import hashlib
 import io
+import pickle
 import urllib.error
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
@@ -148,7 +149,13 @@ def _load_imagenet() -> nn.Module:
     place = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
     try:
         return resnet18(weights=ResNet18_Weights.IMAGENET1K_V1)
-    except (urllib.error.URLError, OSError, RuntimeError, EOFError) as error:
+    except (
+        urllib.error.URLError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
         raise UserError(
             f"the ImageNet weights could not be had ({error}). Download {url} in a browser and "
             f'put it at {_from_home(place)} (replacing what is there), or set weights = "random" '
@@ -166,7 +173,8 @@ def _load_resnet_file(path: Path) -> nn.Module:
     resnet = resnet18(weights=None)
     state = _read_torch_file(path, "a ResNet18 state_dict saved by torch.save")
     names = set(resnet.state_dict())
-    if not isinstance(state, dict) or not names - {"fc.weight", "fc.bias"} <= set(state):
+    needed = {name for name in names if not name.endswith("num_batches_tracked")}  # in old files
+    if not isinstance(state, dict) or not needed - {"fc.weight", "fc.bias"} <= set(state):
         raise UserError(f"{path} is not a torchvision resnet18 state_dict: parameters are missing")
     try:
         resnet.load_state_dict({k: v for k, v in state.items() if k in names}, strict=False)
@@ -232,8 +240,9 @@ def load_model(path: str | Path) -> tuple[RES_LSTM, dict]:
             _backbone_of(resnet18(weights=None)), ModelConfig(**checkpoint["model_config"])
         )
         model.load_state_dict(checkpoint.pop("state_dict"))
+        preprocessing = checkpoint["preprocessing"]
     except (KeyError, TypeError, RuntimeError, UserError) as error:
         raise UserError(f"{path} holds another architecture than this code: {error}") from error
-    if checkpoint["preprocessing"] != PREPROCESSING:
-        raise UserError(f"{path} expects frames prepared as {checkpoint['preprocessing']}")
+    if preprocessing != PREPROCESSING:
+        raise UserError(f"{path} expects frames prepared as {preprocessing}")
     return model.eval(), checkpoint

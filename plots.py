@@ -54,7 +54,7 @@ def plot_strips(
     figure = plt.figure(figsize=(10, 1.95 * len(folders)), layout="constrained", dpi=DPI)
     rows = figure.subfigures(len(folders), 1, squeeze=False)[:, 0]
     for row, folder, title in zip(rows, folders, titles, strict=True):
-        frames = read_sequence(folder)  # (T, 3, H, W)
+        frames = read_sequence(folder, seq_frames=None)  # (T, 3, H, W)
         row.suptitle(title, x=0.01, ha="left", fontsize=10)
         axes = row.subplots(1, 6)
         for ax, k in zip(axes, np.linspace(0, len(frames) - 1, len(axes)).astype(int), strict=True):

@@ -7,6 +7,7 @@ runs once for each, and a table of the test results with their spread follows.
 """
 
 import argparse
+import ast
 import json
 import os
 import tempfile
@@ -15,7 +16,6 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import papermill
-import yaml
 
 from files import UserError, run_command, write_whole
 from train_utils import new_run_dir
@@ -29,7 +29,7 @@ def run_once(parameters: dict) -> dict:
     Raises UserError when a cell raised one (the executed copy, up to that cell, is kept), and
     lets other errors through.
     """
-    run_dir = new_run_dir(parameters.pop("runs_dir", "runs"), parameters.pop("name", None))
+    run_dir = new_run_dir(parameters["runs_dir"], parameters.pop("name", None))
     try:
         execute(run_dir / "main.ipynb", {**parameters, "run_dir": str(run_dir)})
     except papermill.PapermillExecutionError as error:
@@ -101,6 +101,31 @@ def seeds_table(runs: dict[int, dict]) -> str:
     return pd.concat([table, spread]).round(3).to_string()
 
 
+def parse_value(text: str) -> object:
+    """What a person means by a word on the command line: true, None, 1e-4, a list, or a string."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def check_parameters(given: dict, defaults: dict) -> None:
+    """Raises ValueError for a name that the notebook has not, or a value of another type."""
+    unknown = sorted(name for name in given if name not in defaults or name == "run_dir")
+    if unknown:
+        known = ", ".join(name for name in defaults if name != "run_dir")
+        raise ValueError(f"no parameter {', '.join(unknown)}; there are: {known}")
+    for name, value in given.items():
+        like = {"weights": "", "standardise": True}.get(name, defaults[name])
+        kinds = (float, int) if isinstance(like, float) else type(like)
+        fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(like, bool)
+        if not fits and not (value is None and defaults[name] is None):
+            raise ValueError(f"{name} must be like {like!r}, not {value!r}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run main.ipynb, keep it in runs/<name>/.")
     parser.add_argument(
@@ -117,17 +142,22 @@ def main() -> int:
     parser.add_argument("--in-place", action="store_true", help="renew main.ipynb's own outputs")
     options = parser.parse_args()
     if options.in_place:
+        if options.parameters or options.seeds or options.name:
+            parser.error("--in-place runs main.ipynb as it is, without other options")
         execute_in_place()
         return 0
-    parameters = {name: yaml.safe_load(value) for name, value in options.parameters}
     known = papermill.inspect_notebook(NOTEBOOK)
-    unknown = sorted(set(parameters) - set(known) | {"run_dir"} & set(parameters))
-    if unknown:
-        parser.error(f"no parameter {', '.join(unknown)}; there are: {', '.join(known)}")
+    defaults = {name: ast.literal_eval(about["default"]) for name, about in known.items()}
+    parameters = {name: parse_value(value) for name, value in options.parameters}
+    try:
+        check_parameters(parameters, defaults)
+    except ValueError as error:
+        parser.error(str(error))
+    parameters = {"runs_dir": defaults["runs_dir"], "seed": defaults["seed"], **parameters}
     if options.name:
         parameters["name"] = options.name
     runs = {}
-    for seed in options.seeds or [parameters.get("seed", 0)]:
+    for seed in options.seeds or [parameters["seed"]]:
         runs[seed] = run_once({**parameters, "seed": seed})
         print(result_line(runs[seed]))
     if len(runs) > 1:

@@ -23,6 +23,7 @@ from files import SPLITS, UserError, one_writer, read_table, run_command, write_
 from sample_match import draw_match
 
 VERSION = 1  # to be raised when drawn matches change, so that old samples are not taken for new
+DEFAULT_DATA = Path("Data")  # may be missing: the sample makes it
 INTERVAL_SEC = 2.5
 SEQUENCE_SEC = 1.0
 # (seed, seconds) of each match; the test match is long, so that its accuracy has finer steps.
@@ -39,6 +40,8 @@ def data_or_sample(data_dir: str | Path) -> tuple[Path, bool]:
     Data that a person has begun is always taken, never covered up by the sample.
     """
     data_dir = Path(data_dir)
+    if not data_dir.is_dir() and data_dir != DEFAULT_DATA:
+        raise UserError(f"there is no folder {data_dir}: is its name mistyped?")
     if not has_data(data_dir):
         print(f"No data in {data_dir}/train: using the SYNTHETIC sample in {data_dir / 'sample'}.")
         data_dir = build_sample(data_dir / "sample")
@@ -51,16 +54,22 @@ def build_sample(data_dir: str | Path) -> Path:
     record = data_dir / "sample.json"
     with one_writer(data_dir):
         if record.exists():
-            if json.loads(record.read_text())["version"] != VERSION:
+            known = json.loads(record.read_text())
+            if known["version"] != VERSION:
                 raise UserError(f"{data_dir} was drawn by another version: delete it, run again")
-            return data_dir
+            if known["complete"]:
+                return data_dir
+        elif has_data(data_dir):
+            raise UserError(f"{data_dir} holds data that is no sample: choose another folder")
+        about = "drawn by sample_match.py; no number made from it says anything about real matches"
+        begun = {"version": VERSION, "complete": False, "about": about}
+        write_whole(record, json.dumps(begun).encode())
         _draw_matches(data_dir / "videos")
         for split in SPLITS:
             for video in _videos(split):
                 collect_video(data_dir / "videos" / video, data_dir, split, INTERVAL_SEC)
             label_from_truth(data_dir, split)
-        about = "drawn by sample_match.py; no number made from it says anything about real matches"
-        write_whole(record, json.dumps({"version": VERSION, "about": about}).encode())
+        write_whole(record, json.dumps({**begun, "complete": True}).encode())
     return data_dir
 
 

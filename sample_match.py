@@ -181,8 +181,8 @@ def draw_match(
     path, rng = Path(path), np.random.default_rng([seed, 1])
     rate = FRAME_RATES[rng.integers(len(FRAME_RATES))]
     if fps is not None:  # 29.97 means 30000/1001
-        exact = Fraction(fps).limit_denominator(1001)
-        rate = min((*FRAME_RATES, exact), key=lambda known: abs(known - fps))
+        near = [known for known in FRAME_RATES if abs(known - fps) < 0.005]
+        rate = near[0] if near else Fraction(fps).limit_denominator(1001)
     script, look = write_script(seed, duration_sec), draw_look(rng)
     sound = make_sound(script, duration_sec, rng)
     noise = rng.normal(0, rng.uniform(0.4, 2.0), (2, HEIGHT + 64, WIDTH + 64))

@@ -3,6 +3,8 @@
 The court is also shown between rallies, for 35 to 50 % of the time without play, so that telling
 the court view from other scenes is not enough: "court view = rally" has an accuracy of 0.73 per
 second, over 100 scripts of 2 minutes (test_sample_match.py measures it and holds it below 0.85).
+Banners, which most court views without play carry and no rally does, tell more: they are what the
+sample is mostly learnt from.
 """
 
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from files import UserError, write_table, write_whole
-from model import RES_LSTM, save_model
+from model import RES_LSTM, backbone_hash, save_model
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,20 @@ def new_run_dir(runs_dir: str | Path = "runs", name: str | None = None) -> Path:
     """Makes runs/<name>/ (by default named after the time) and returns it; never an old one."""
     name = name or datetime.now().strftime("%Y%m%d-%H%M%S")
     run_dir, count = Path(runs_dir) / name, 1
-    while True:
-        try:
-            run_dir.mkdir(parents=True)
-            return run_dir
-        except FileExistsError:  # two runs in one second, or a name used before
-            count += 1
-            run_dir = Path(runs_dir) / f"{name}-{count}"
-        except OSError as error:
-            raise UserError(
-                f"cannot make the run's folder {run_dir}: {error.strerror}; set runs_dir to a "
-                "folder that you may write in"
-            ) from error
+    try:
+        Path(runs_dir).mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                run_dir.mkdir()
+                return run_dir
+            except FileExistsError:  # two runs in one second, or a name used before
+                count += 1
+                run_dir = Path(runs_dir) / f"{name}-{count}"
+    except OSError as error:
+        raise UserError(
+            f"cannot make the run's folder {run_dir}: {error.strerror}; set runs_dir to a folder "
+            "that you may write in"
+        ) from error
 
 
 def train_one_epoch(
@@ -167,11 +169,12 @@ def _history_table(history: list[list]) -> pd.DataFrame:
 def save_config(
     run_dir: Path, model: RES_LSTM, config: TrainConfig, weights_name: str, **about: object
 ) -> None:
-    """Writes config.json: all that is needed to do the run again."""
+    """Writes config.json: settings, data, the backbone and its hash, versions, threads."""
     record = {
         "train": asdict(config),
         "model": asdict(model.config),
         "backbone_weights": weights_name,
+        "backbone_hash": backbone_hash(model.backbone),
         **about,
         "versions": {
             "python": platform.python_version(),

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,72 @@ def test_a_hole_in_time_refuses_the_sequence_that_holds_it(tmp_path):
     assert numbers(path, 3.0) == on_screen(30, 3.0)
     with pytest.raises(UserError, match="no sequence at 1 s .*, 2 s .*4 complete sequences kept"):
         collect_video(path, tmp_path / "Data", "train", interval_sec=1.0)
+
+
+def test_every_sequence_inside_a_long_hole_is_refused(tmp_path):
+    hole = ["-vf", "select='lt(n,45)+gt(n,195)'", "-fps_mode", "passthrough"]
+    path = write_video(
+        tmp_path / "v.mp4", "30", 300, "-c:v", "libx264", *hole, "-pix_fmt", "yuv420p"
+    )
+    for start_sec in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0):
+        with pytest.raises(UserError, match="no frames from"):
+            numbers(path, start_sec)
+    assert numbers(path, 7.0) == on_screen(30, 7.0)
+
+
+def test_a_recording_joined_late_gives_all_but_what_it_missed(tmp_path):
+    whole = write_video(tmp_path / "whole.ts", "30", 300)
+    data = whole.read_bytes()
+    (tmp_path / "late.ts").write_bytes(data[len(data) // 5 // 188 * 188 :])
+    with pytest.raises(UserError, match="no sequence at 0 s"):
+        collect_video(tmp_path / "late.ts", tmp_path / "Data", "train", interval_sec=1.0)
+    assert len(read_sources(tmp_path / "Data" / "train")) >= 5
+
+
+def test_starts_of_any_length_are_found_again(video, tmp_path):
+    data = tmp_path / "Data"
+    added = collect_video(video, data, "train", 1.2345678)
+    assert added == 8 and collect_video(video, data, "train", 1.2345678) == 0
+    assert read_sources(data / "train")["start_sec"].iloc[1] == "1.235"
+
+
+def test_another_rate_for_the_same_video_is_refused(video, tmp_path):
+    collect_video(video, tmp_path / "Data", "train", 5.0)
+    with pytest.raises(UserError, match="collected before at 30 frames a second"):
+        collect_video(video, tmp_path / "Data", "train", 2.0, fps=15.0)
+
+
+def test_a_failed_rename_is_made_good_the_next_time(video, tmp_path, monkeypatch):
+    data = tmp_path / "Data"
+    with monkeypatch.context() as patch:
+
+        def fail(*_):
+            raise OSError(5, "Input/output error")
+
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(UserError, match="cannot write seq_00001"):
+            collect_video(video, data, "train", 5.0)
+    collect_video(video, data, "train", 5.0)
+    assert read_sources(data / "train")["start_sec"].tolist() == ["0", "5"]
+    assert saved(data, "seq_00001") == on_screen(30, 0.0)
+
+
+def test_a_removed_sequence_is_made_again_under_a_new_number(video, tmp_path):
+    data = tmp_path / "Data"
+    collect_video(video, data, "train", 5.0)
+    shutil.rmtree(data / "train" / "sequences" / "seq_00002")
+    assert collect_video(video, data, "train", 5.0) == 1
+    assert saved(data, "seq_00003") == on_screen(30, 5.0)
+
+
+def test_further_columns_of_the_table_are_kept(video, tmp_path):
+    data = tmp_path / "Data"
+    collect_video(video, data, "train", 5.0)
+    table = data / "train" / "sequences.csv"
+    sources = pd.read_csv(table, dtype=str)
+    sources.assign(note=["first", "second"]).to_csv(table, index=False)
+    collect_video(video, data, "train", 2.5)
+    assert pd.read_csv(table)["note"].tolist()[:2] == ["first", "second"]
 
 
 def test_a_sequence_starts_every_interval_and_ends_inside_the_video(video, tmp_path):

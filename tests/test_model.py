@@ -146,6 +146,22 @@ def test_imagenet_weights_that_cannot_be_had_name_the_place_and_the_way_out(offl
         assert hint in str(caught.value)
 
 
+def test_a_web_page_in_place_of_the_weights_is_said_so(offline, tmp_path):
+    place = tmp_path / "torch" / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    place.parent.mkdir(parents=True)
+    place.write_text("<!DOCTYPE html><html>not found</html>")
+    with pytest.raises(UserError, match="put it at"):
+        build_backbone("imagenet")
+
+
+def test_a_resnet18_file_of_an_old_torch_is_read(tmp_path, backbone):
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "old.pth")
+    loaded, _ = build_backbone(tmp_path / "old.pth")
+    assert torch.equal(loaded.conv1.weight, state["conv1.weight"])
+
+
 def test_a_place_in_the_home_folder_is_written_from_there(offline, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError, match=" ~/torch/hub/checkpoints/resnet18-f37072fd.pth"):

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import write_data
 from model import load_model
+from run_notebook import check_parameters, parse_value
 
 REPO = Path(__file__).resolve().parent.parent
 NOTEBOOK = json.loads((REPO / "main.ipynb").read_text())
@@ -121,6 +122,25 @@ def test_a_runs_folder_that_cannot_be_made_is_said_so(tmp_path):
     assert told.returncode == 1 and "runs" in told.stderr and "Traceback" not in told.stderr
 
 
+@pytest.mark.parametrize(
+    "text, value",
+    [("1e-4", 1e-4), ("None", None), ("true", True), ("random", "random"), ("[1, 2]", [1, 2])],
+)
+def test_values_on_the_command_line_mean_what_they_say(text, value):
+    assert parse_value(text) == value
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"learning_rate": "fast"}, {"views": 1.5}, {"standardise": "yes"}, {"run_dir": "x"}, {"x": 1}],
+)
+def test_a_value_of_the_wrong_type_is_refused_before_anything_runs(given):
+    defaults = {"learning_rate": 1e-4, "views": 1, "standardise": None, "run_dir": None}
+    with pytest.raises(ValueError, match=next(iter(given))):
+        check_parameters(given, defaults)
+    check_parameters({"learning_rate": 1, "standardise": None, "views": 2}, defaults)
+
+
 def test_an_unknown_parameter_is_wrong_use_and_the_known_ones_are_listed():
     told = run_notebook(wieghts="random")
     assert told.returncode == 2 and "wieghts" in told.stderr and "weights" in told.stderr
@@ -142,6 +162,9 @@ def test_a_line_of_prose_stands_before_each_code_cell():
 
 def test_the_committed_notebook_was_executed_and_says_what_it_ran_on():
     assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
-    text = json.dumps(NOTEBOOK)
-    assert len(text) < 1_000_000
+    assert (REPO / "main.ipynb").stat().st_size < 1_000_000
+    outputs = [out for cell in CODE for out in cell["outputs"]]
+    assert not [out for out in outputs if out["output_type"] == "error"]
+    assert sum("image/png" in out.get("data", {}) for out in outputs) >= 4
+    text = json.dumps([out.get("text") for out in outputs])
     assert "SYNTHETIC" in text and "Backbone weights: " in text

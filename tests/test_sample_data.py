@@ -60,7 +60,7 @@ def test_a_killed_build_goes_on_where_it_was(small, tmp_path, monkeypatch):
 
 
 def test_a_sample_of_another_version_is_refused(small, tmp_path):
-    (tmp_path / "sample.json").write_text('{"version": 0}')
+    (tmp_path / "sample.json").write_text('{"version": 0, "complete": true}')
     with pytest.raises(UserError, match="delete it, run again"):
         build_sample(tmp_path)
 
@@ -69,6 +69,19 @@ def test_data_that_a_person_has_begun_is_never_covered_up(small, tmp_path):
     write_data(tmp_path, counts=(1, 1, 1))
     assert data_or_sample(tmp_path) == (tmp_path, False)
     assert not (tmp_path / "sample").exists()
+
+
+def test_a_sample_is_never_made_over_other_data(small, tmp_path):
+    write_data(tmp_path, counts=(1, 1, 1))
+    before = (tmp_path / "train" / "train.csv").read_bytes()
+    with pytest.raises(UserError, match="holds data that is no sample"):
+        build_sample(tmp_path)
+    assert (tmp_path / "train" / "train.csv").read_bytes() == before
+
+
+def test_a_mistyped_folder_is_no_reason_to_make_a_sample(tmp_path):
+    with pytest.raises(UserError, match="mistyped"):
+        data_or_sample(tmp_path / "Dta")
 
 
 def test_a_sequence_is_a_rally_when_at_least_half_of_it_lies_inside_one(tmp_path):

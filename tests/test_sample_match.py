@@ -118,6 +118,12 @@ def test_file_is_h264_and_aac_with_the_asked_rate_size_and_frames(match):
     assert len(decode(path)) == np.ceil(12 * 30000 / 1001)
 
 
+def test_29_97_means_the_broadcast_rate(tmp_path):
+    draw_match(tmp_path / "a.mp4", seed=8, duration_sec=1, fps=29.97)
+    fps = cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FPS)
+    assert fps == pytest.approx(30000 / 1001, abs=1e-6)
+
+
 def test_without_a_rate_the_seed_draws_one_of_four(tmp_path):
     draw_match(tmp_path / "a.mp4", seed=8, duration_sec=1)
     fps = cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FPS)

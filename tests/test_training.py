@@ -145,6 +145,12 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(backbone, tmp_path, 
     assert (tmp_path / "best_model.pth").read_bytes() == before
 
 
+def test_a_runs_folder_on_a_disk_that_is_not_there_is_an_error(tmp_path):
+    (tmp_path / "runs").symlink_to(tmp_path / "unmounted" / "runs")
+    with pytest.raises(UserError, match="cannot make the run's folder"):
+        new_run_dir(tmp_path / "runs")
+
+
 def test_an_unwritable_runs_folder_is_named_before_training(tmp_path):
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(UserError, match="cannot make the run's folder .*runs_dir"):
