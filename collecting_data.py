@@ -46,7 +46,11 @@ class Video:
 
 def open_video(path: str | Path) -> Video:
     """Opens a video file; raises UserError for what is missing, no video, or without frames."""
+    if "://" in str(path):
+        raise UserError(f"{path}: addresses cannot be collected yet; download the video first")
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; give the video files in it")
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its messages name no file
@@ -294,8 +298,15 @@ def main() -> int:
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video files")
     parser.add_argument("--split", required=True, choices=SPLITS)
     parser.add_argument("--data", default="Data", help="the data folder (Data)")
-    parser.add_argument("--interval-sec", type=positive(float), default=30.0, help="(30)")
-    parser.add_argument("--seq-frames", type=positive(int), default=30, help="(30)")
+    parser.add_argument(
+        "--interval-sec",
+        type=positive(float),
+        default=30.0,
+        help="from one sequence's start to the next (30)",
+    )
+    parser.add_argument(
+        "--seq-frames", type=positive(int), default=30, help="frames a sequence (30)"
+    )
     parser.add_argument(
         "--fps", type=parse_fps, default=30.0, help='rate, or "native": consecutive frames (30)'
     )
@@ -319,6 +330,14 @@ def main() -> int:
         f"{options.split}: {total} sequences added, {len(sources)} in all"
         + (f"; {failed} of {len(options.videos)} videos had problems" if failed else "")
     )
+    if total:
+        folder = Path(options.data) / options.split
+        print(
+            f"next: label each, 0 or 1, in {folder / options.split}.csv (columns sequence,label);"
+        )
+        print(
+            f"their pictures are in {folder / 'sequences'}, their times in {folder}/sequences.csv"
+        )
     return 1 if failed else 0
 
 

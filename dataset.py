@@ -79,7 +79,10 @@ def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool):
         return empty, ["the folder sequences/ is missing"]
     folders = {p.name for p in sequences_dir.iterdir() if p.is_dir() and p.name[0] != "."}
     if not csv.is_file():
-        return empty, [f"{csv.name} is missing, with a label for each of {len(folders)} sequences"]
+        return empty, [
+            f"{csv.name} is missing: a first line sequence,label, then one (label 0 or 1) for each "
+            f"of {len(folders)} sequences"
+        ]
     try:
         table = read_table(csv, ("sequence", "label"))
     except UserError as error:
@@ -108,7 +111,10 @@ def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool):
             "to go on without them)",
             sorted(folders - listed),
         )
-    report("damaged", _damaged_sequences(sequences_dir, sorted(listed & folders), seq_frames))
+    report(
+        "damaged (put the files right, or delete folder and row; collecting makes it again)",
+        _damaged_sequences(sequences_dir, sorted(listed & folders), seq_frames),
+    )
     table = table[table["label"].notna()].drop_duplicates("sequence")
     table = table[table["sequence"].isin(folders)].astype({"label": int}).reset_index(drop=True)
     if table.empty:

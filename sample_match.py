@@ -179,6 +179,8 @@ def draw_match(
     UserError when they cannot be written.
     """
     path, rng = Path(path), np.random.default_rng([seed, 1])
+    if not path.parent.is_dir():
+        raise UserError(f"there is no folder {path.parent} to write {path.name} into")
     rate = FRAME_RATES[rng.integers(len(FRAME_RATES))]
     if fps is not None:  # 29.97 means 30000/1001
         near = [known for known in FRAME_RATES if abs(known - fps) < 0.005]

@@ -92,7 +92,7 @@ def test_every_sequence_inside_a_long_hole_is_refused(tmp_path):
 def test_a_recording_joined_late_gives_all_but_what_it_missed(tmp_path):
     whole = write_video(tmp_path / "whole.ts", "30", 300)
     data = whole.read_bytes()
-    (tmp_path / "late.ts").write_bytes(data[len(data) // 5 // 188 * 188 :])
+    (tmp_path / "late.ts").write_bytes(data[len(data) // 20 // 188 * 188 :])
     with pytest.raises(UserError, match="no sequence at 0 s"):
         collect_video(tmp_path / "late.ts", tmp_path / "Data", "train", interval_sec=1.0)
     assert len(read_sources(tmp_path / "Data" / "train")) >= 5
@@ -286,9 +286,11 @@ def test_bad_files_get_a_line_each_and_do_not_stop_the_others(video, tmp_path):
     assert "5 of 6 videos had problems" in told.stdout
 
 
-def test_good_files_end_with_exit_code_0_and_a_count(video, tmp_path):
+def test_good_files_end_with_exit_code_0_a_count_and_what_to_do_next(video, tmp_path):
     told = collect(tmp_path / "Data", video)
-    assert (told.returncode, told.stdout) == (0, "train: 5 sequences added, 5 in all\n")
+    assert told.returncode == 0
+    assert told.stdout.startswith("train: 5 sequences added, 5 in all\nnext: label each")
+    assert str(tmp_path / "Data" / "train" / "train.csv") in told.stdout
 
 
 @pytest.mark.parametrize(

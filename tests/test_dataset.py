@@ -80,7 +80,7 @@ def test_what_is_missing_is_named(data, missing):
         assert "folder sequences/ is missing" in problems(data)
     elif missing == "csv":
         (data / "test" / "test.csv").unlink()
-        assert "test.csv is missing, with a label for each of 2 sequences" in problems(data)
+        assert "test.csv is missing: a first line sequence,label" in problems(data)
     elif missing == "rows":
         labels(data, "sequence,label\n", "test")
         assert "no labelled sequence" in problems(data, allow_unlabelled=True)

@@ -1,6 +1,7 @@
 """What the synthetic broadcast promises: its script, its file, its sound and its truth."""
 
 import subprocess
+from fractions import Fraction
 
 import cv2
 import imageio_ffmpeg
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from files import UserError
-from sample_match import FRAME_RATES, SAMPLE_RATE, draw_match
+from sample_match import FRAME_RATES, SAMPLE_RATE, draw_match, encode
 from sample_script import SCENE_KINDS, write_script
 
 
@@ -165,7 +166,12 @@ def test_rallies_move_the_picture_more_than_the_court_view_without_play(tmp_path
     assert np.mean(moved["rally"]) > 1.5 * np.mean(moved["court"])
 
 
-def test_a_failing_ffmpeg_is_an_error_and_leaves_no_file(tmp_path):
-    with pytest.raises(UserError, match="ffmpeg could not write .*No such file"):
+def test_a_missing_folder_is_said_so(tmp_path):
+    with pytest.raises(UserError, match="there is no folder .*missing"):
         draw_match(tmp_path / "missing" / "a.mp4", seed=1, duration_sec=3)
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failing_ffmpeg_is_an_error_and_leaves_no_file(tmp_path):
+    (tmp_path / "a.mp4.part").mkdir()  # in the place of the file that ffmpeg writes
+    with pytest.raises(UserError, match="ffmpeg could not write .*a.mp4.part"):
+        encode(tmp_path / "a.mp4.part", [], Fraction(25), np.zeros(48000, np.int16), 23)
