@@ -164,7 +164,7 @@ def collect_video(
                 f"{path}: collected before at {before['fps'].iloc[0]} frames a second; keep to "
                 "that with --fps, or remove its sequences and their rows first"
             )
-        there = [(split_dir / "sequences" / name).is_dir() for name in before["sequence"]]
+        there = [(split_dir / "sequences" / sequence).is_dir() for sequence in before["sequence"]]
         have = set(before.loc[there, "start_sec"].astype(float).round(3))
         number = highest_number(split_dir, sources)
         expected = int(max(video.header_sec - 1, 0) // interval_sec) + 1

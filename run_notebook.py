@@ -23,13 +23,13 @@ from train_utils import new_run_dir
 NOTEBOOK = Path(__file__).with_name("main.ipynb")
 
 
-def run_once(parameters: dict) -> dict:
+def run_once(parameters: dict, name: str | None = None) -> dict:
     """Executes the notebook into a new runs/<name>/; returns its metrics, with "run_dir" added.
 
     Raises UserError when a cell raised one (the executed copy, up to that cell, is kept), and
     lets other errors through.
     """
-    run_dir = new_run_dir(parameters["runs_dir"], parameters.pop("name", None))
+    run_dir = new_run_dir(parameters["runs_dir"], name)
     try:
         execute(run_dir / "main.ipynb", {**parameters, "run_dir": str(run_dir)})
     except papermill.PapermillExecutionError as error:
@@ -154,11 +154,9 @@ def main() -> int:
     except ValueError as error:
         parser.error(str(error))
     parameters = {"runs_dir": defaults["runs_dir"], "seed": defaults["seed"], **parameters}
-    if options.name:
-        parameters["name"] = options.name
     runs = {}
     for seed in options.seeds or [parameters["seed"]]:
-        runs[seed] = run_once({**parameters, "seed": seed})
+        runs[seed] = run_once({**parameters, "seed": seed}, options.name)
         print(result_line(runs[seed]))
     if len(runs) > 1:
         print(seeds_table(runs))
