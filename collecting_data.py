@@ -1,344 +1,245 @@
-"""Video files become one-second sequences of 30 frames, ready for labelling.
+"""YouTube addresses and video files become one-second sequences of 30 frames, ready for labelling.
 
-    python collecting_data.py MATCH.mp4 [MORE ...] --split train [--interval-sec 30]
+    python collecting_data.py                                 # all of Data/videos.csv
+    python collecting_data.py ADDRESS_OR_FILE ... --split train
+    python collecting_data.py --list                          # what has been collected
 
 A sequence starts every interval; its frame k is the one on screen at start + k/fps, picked by
-timestamp, so a sequence lasts as long whatever the file's own rate. Running it again adds only
-what is missing. About 20 sequences a second at 640x360, 30 s apart.
+timestamp, so a sequence lasts as long whatever the file's own rate. Running it again does only
+what is missing. An hour at 1280x720 with 30 s between sequences takes about half a minute.
 """
 
 import argparse
-import os
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-import pandas as pd
-from tqdm import tqdm
+import downloading
+from files import SPLITS, UserError, read_table, run_command
+from sequences import Settings, collect_video, collected_starts, find_file, missing_by_record
+from sources import (
+    is_address,
+    is_playlist,
+    known_name,
+    list_collected,
+    read_sources,
+    video_key,
+    video_name,
+    youtube_id,
+)
+from video import open_video
 
-from files import SPLITS, UserError, one_writer, read_table, run_command, write_table
-
-SIZE = 224
-SOURCE_COLUMNS = ("sequence", "video", "start_sec", "fps")
-CLOCK_SEC = 0.001  # Matroska and FLV round timestamps to milliseconds
-STEP_SEC = 5.0  # nearer than this, stepping through frames is quicker than seeking
-LEAD_SEC = 1.0  # frames are kept from this long before the wanted time on
-
-
-class EndOfVideo(Exception):
-    """No frame is on screen any more at the wanted time."""
-
-
-@dataclass
-class Video:
-    """An open video: where it stands, and what its header promises. Times are in seconds."""
-
-    path: Path
-    capture: cv2.VideoCapture
-    fps: float
-    header_sec: float  # duration by the header, 0 if unknown
-    time_sec: float = -1.0  # of the frame grabbed last; negative: none
-    reached_sec: float = 0.0  # the end of the last frame seen so far
+FRAME_BYTES = 9_000  # of a JPEG, until those of the split can be weighed
 
 
-def open_video(path: str | Path) -> Video:
-    """Opens a video file; raises UserError for what is missing, no video, or without frames."""
-    if "://" in str(path):
-        raise UserError(f"{path}: addresses cannot be collected yet; download the video first")
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; give the video files in it")
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its messages name no file
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise UserError(f"{path}: not a video that can be read, or cut off before its index")
-    fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    fps = fps if 0 < fps < 1000 else 30.0
-    video = Video(path, capture, fps, max(count, 0) / fps)
-    if not _grab(video):
-        raise UserError(f"{path}: no frame in it can be decoded")
-    return video
+def wanted_videos(videos: list[str], split: str | None, data_dir: Path) -> list[tuple[str, str]]:
+    """(split, video) of what is to be collected: the videos given, or those of videos.csv.
 
-
-def _grab(video: Video) -> bool:
-    """Moves on by one frame; False at the end."""
-    if not video.capture.grab():
-        return False
-    video.time_sec = video.capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-    video.reached_sec = max(video.reached_sec, video.time_sec + 1 / video.fps)
-    return True
-
-
-def _move_before(video: Video, wanted_sec: float) -> None:
-    """Leaves a frame grabbed that comes on screen at most LEAD_SEC before wanted_sec.
-
-    Seeks early, looks where it landed, and seeks further back if that was late. Where there is no
-    such frame, before the first one or in a hole, the next one after wanted_sec is left grabbed.
+    Paths in videos.csv are relative to its folder. Raises UserError if it cannot be read, names
+    an unknown split, or one video twice.
     """
-    if not 0 <= wanted_sec - video.time_sec < STEP_SEC:
-        back = LEAD_SEC
-        while True:
-            target = max(wanted_sec - back, 0)
-            video.capture.set(cv2.CAP_PROP_POS_MSEC, target * 1000)
-            grabbed = _grab(video)
-            if grabbed and (video.time_sec <= wanted_sec + CLOCK_SEC or target == 0):
-                break
-            if target == 0:
-                raise EndOfVideo
-            back *= 4
-    while video.time_sec < wanted_sec - LEAD_SEC:
-        if not _grab(video):
-            raise EndOfVideo
-
-
-def read_sequence_at(
-    video: Video, start_sec: float, seq_frames: int = 30, fps: float | None = 30.0
-) -> list[np.ndarray]:
-    """The frames on screen at start_sec + k/fps, k < seq_frames: uint8 (224, 224, 3) BGR each.
-
-    fps None takes consecutive frames of the file instead. Raises EndOfVideo when the file ends
-    first, UserError when a frame cannot be decoded or stands still over a hole in the file.
-    """
-    longest_sec = max(0.25, 3 / video.fps)  # for which one frame may stand
-    _move_before(video, start_sec)
-    if video.time_sec - start_sec > longest_sec:
-        raise UserError(f"no frames from {start_sec:.2f} to {video.time_sec:.2f} s")
-    frames: list[np.ndarray] = []
-    while len(frames) < seq_frames:
-        shown_sec = video.time_sec
-        decoded, image = video.capture.retrieve()
-        ended = not _grab(video)
-        until_sec = shown_sec + 1 / video.fps if ended else video.time_sec
-        count = 0  # how often this frame is wanted
-        if fps is None:
-            count = int(until_sec > start_sec + CLOCK_SEC)
-        else:
-            while (
-                len(frames) + count < seq_frames
-                and start_sec + (len(frames) + count) / fps < until_sec - CLOCK_SEC
-            ):
-                count += 1
-        if count and not decoded:
-            raise UserError(f"the frame at {shown_sec:.2f} s cannot be decoded")
-        if count and until_sec - shown_sec > longest_sec:
-            raise UserError(f"no frames from {shown_sec:.2f} to {until_sec:.2f} s")
-        if count:
-            small = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-            frames += [small] * count
-        if ended and len(frames) < seq_frames:
-            raise EndOfVideo
-    return frames
-
-
-def collect_video(
-    path: str | Path,
-    data_dir: str | Path,
-    split: str,
-    interval_sec: float = 30.0,
-    seq_frames: int = 30,
-    fps: float | None = 30.0,
-) -> int:
-    """Adds a video's missing sequences to a split; returns how many were added.
-
-    Raises UserError, after keeping every complete sequence, when the file breaks off, holds
-    damaged parts, belongs to another split already, or cannot be written.
-    """
-    split_dir = Path(data_dir) / split
-    name = video_name(path, data_dir)
-    video = open_video(path)
-    rate = f"{fps or video.fps:.10g}"
-    for other in SPLITS:
-        if other != split and name in read_sources(Path(data_dir) / other)["video"].values:
-            raise UserError(f"{path}: already in {other}, and a video belongs to one split only")
-    added, refused = 0, []
-    with one_writer(split_dir / "sequences"):
-        sources = recover(split_dir)
-        before = sources[sources["video"] == name]
-        if set(before["fps"]) - {rate}:
-            raise UserError(
-                f"{path}: collected before at {before['fps'].iloc[0]} frames a second; keep to "
-                "that with --fps, or remove its sequences and their rows first"
-            )
-        there = [(split_dir / "sequences" / sequence).is_dir() for sequence in before["sequence"]]
-        have = set(before.loc[there, "start_sec"].astype(float).round(3))
-        number = highest_number(split_dir, sources)
-        expected = int(max(video.header_sec - 1, 0) // interval_sec) + 1
-        with tqdm(desc=f"{split}: {Path(path).name}", total=expected, unit="seq") as bar:
-            for start_sec in _starts(interval_sec, bar):
-                if round(start_sec, 3) in have:
-                    continue
-                try:
-                    frames = read_sequence_at(video, start_sec, seq_frames, fps)
-                except EndOfVideo:
-                    break
-                except UserError as error:
-                    refused.append(f"{start_sec:g} s ({error})")
-                    continue
-                number += 1
-                sequence = f"seq_{number:05d}"
-                row = [sequence, name, f"{round(start_sec, 3):.10g}", rate]
-                sources.loc[len(sources), list(SOURCE_COLUMNS)] = row
-                save_sequence(split_dir, sequence, frames, sources)
-                added += 1
-    video.capture.release()
-    _refuse_damaged(video, added, len(have), refused)
-    return added
-
-
-def _starts(interval_sec: float, bar: tqdm):
-    k = 0
-    while True:
-        yield k * interval_sec
-        k += 1
-        bar.update(k <= bar.total)
-
-
-def _refuse_damaged(video: Video, added: int, had: int, refused: list[str]) -> None:
-    """Says what is wrong with a video that did not give all that its header promises."""
-    kept = f"{added + had} complete sequences kept"
-    problems = []
-    if video.header_sec - video.reached_sec > max(1.0, min(0.02 * video.header_sec, 5.0)):
-        where = f"{video.reached_sec:.1f} s of {video.header_sec:.1f} s"
-        problems.append(f"breaks off at {where} (or only its sound goes on)")
-    if refused:
-        problems.append(f"no sequence at {', '.join(refused)}")
-    if not problems and added + had == 0:
-        problems.append(f"only {video.reached_sec:.2f} s long, too short for a sequence")
+    if videos:
+        return [(split, video) for video in videos]
+    csv = data_dir / "videos.csv"
+    if not csv.is_file():
+        raise UserError(
+            f"there is no {csv}: its first line should be split,video, then one video a line; or "
+            "name videos and a --split on the command line"
+        )
+    rows = list(read_table(csv, ("split", "video")).itertuples(index=False))
+    problems = [f"{row.video}: no split {row.split!r}" for row in rows if row.split not in SPLITS]
+    seen: dict[str, str] = {}
+    for row in rows:
+        before = seen.setdefault(video_key(row.video), row.split)
+        if before != row.split:
+            problems.append(f"{row.video}: in both {before} and {row.split}")
     if problems:
-        raise UserError(f"{video.path}: {'; '.join(problems)}; {kept}")
+        raise UserError("\n  - ".join([f"{csv}, nothing was collected:", *problems]))
+    return [
+        (row.split, row.video if is_address(row.video) else str(data_dir / row.video))
+        for row in rows
+        if split in (None, row.split)
+    ]
 
 
-def video_name(path: str | Path, data_dir: str | Path) -> str:
-    """How sequences.csv names a file: relative to the data folder if inside it, else in full."""
-    path, data_dir = Path(path).resolve(), Path(data_dir).resolve()
-    return (path.relative_to(data_dir) if path.is_relative_to(data_dir) else path).as_posix()
+def with_playlists(wanted: list[tuple[str, str]], client: str | None) -> list[tuple[str, str]]:
+    """The same with each playlist's address replaced by those of its videos."""
+    return [
+        (split, each)
+        for split, video in wanted
+        for each in (downloading.playlist_videos(video, client) if is_playlist(video) else [video])
+    ]
 
 
-def read_sources(split_dir: Path) -> pd.DataFrame:
-    """sequences.csv of a split as strings, further columns too; no rows where there is no file."""
-    path = split_dir / "sequences.csv"
-    if not path.exists():
-        return pd.DataFrame(columns=list(SOURCE_COLUMNS), dtype=str)
-    return read_table(path, SOURCE_COLUMNS, others=True)
-
-
-def highest_number(split_dir: Path, sources: pd.DataFrame) -> int:
-    """The highest sequence number in folders, sequences.csv or labels: none is used twice."""
-    names = {p.name for p in (split_dir / "sequences").iterdir()} | set(sources["sequence"])
-    labels = split_dir / f"{split_dir.name}.csv"
-    if labels.exists():
-        names |= set(read_table(labels, ("sequence",))["sequence"])
-    numbers = [name.removeprefix("seq_") for name in names]
-    return max((int(n) for n in numbers if n.isdecimal()), default=0)
-
-
-def save_sequence(
-    split_dir: Path, sequence: str, frames: list[np.ndarray], sources: pd.DataFrame
-) -> None:
-    """Writes a sequence's frames, then its row in sequences.csv, then gives the folder its name.
-
-    So a kill at any moment leaves what `recover` can tell apart: no row, an unfinished folder;
-    a row, a complete one.
-    """
-    temporary = split_dir / "sequences" / f".{sequence}.part"
-    try:
+def collect_all(
+    wanted: list[tuple[str, str]],
+    data_dir: Path,
+    settings: Settings,
+    client: str | None,
+    keep_video: bool,
+) -> tuple[list[dict], bool]:
+    """(what happened to each video, whether all went well): a bad one never stops the others."""
+    rows, well = [], True
+    for split, video in wanted:
+        before = len(starts_of(video, data_dir, split))
         try:
-            temporary.mkdir()
-            for k, frame in enumerate(frames, start=1):
-                _, data = cv2.imencode(".jpg", frame)
-                (temporary / f"{k:05d}.jpg").write_bytes(data.tobytes())
-            write_table(split_dir / "sequences.csv", sources)
-        except (OSError, UserError):
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        temporary.rename(split_dir / "sequences" / sequence)  # failing that, recover does it
-    except (OSError, UserError) as error:
-        raise UserError(f"cannot write {sequence} in {split_dir}: {error}") from error
+            collect_video(video, data_dir, split, settings, client, keep_video)
+            result = "complete"
+        except UserError as error:
+            well, result = False, str(error)
+            print(f"error: {error}", file=sys.stderr)
+        after = len(starts_of(video, data_dir, split))
+        row = {"split": split, "video": video, "added": after - before, "result": result}
+        rows.append(row)
+    return rows, well
 
 
-def recover(split_dir: Path) -> pd.DataFrame:
-    """Brings folders and sequences.csv together after a kill; returns the table."""
-    sources = read_sources(split_dir)
-    folder = split_dir / "sequences"
-    for temporary in folder.glob(".seq_*.part"):
-        sequence = temporary.name.removeprefix(".").removesuffix(".part")
-        if sequence in sources["sequence"].values and not (folder / sequence).exists():
-            temporary.rename(folder / sequence)
-        else:
-            shutil.rmtree(temporary)
-    return sources
+def plan_all(
+    wanted: list[tuple[str, str]], data_dir: Path, settings: Settings, client: str | None
+) -> tuple[list[dict], bool]:
+    """(what collecting each video would do, whether all can be done); downloads nothing."""
+    rows, well = [], True
+    for split, video in wanted:
+        to_make = there = download = 0
+        try:
+            name = known_name(data_dir, split, video_name(video, data_dir))
+            path = find_file(video, data_dir)
+            missing = missing_by_record(data_dir, split, name, path, settings)
+            if missing is None and path is None:
+                duration_sec, download = downloading.look_up(youtube_id(video), client)
+                missing = settings.starts(duration_sec, 30.0)
+            elif missing is None:
+                with_file = open_video(path)
+                missing = settings.starts(with_file.end_sec, 1 / with_file.period_sec)
+                with_file.container.close()
+            have = starts_of(video, data_dir, split)
+            to_make, there = sum(round(start, 3) not in have for start in missing), len(have)
+            result = ""
+        except UserError as error:
+            well, result = False, str(error)
+        size = to_make * settings.seq_frames * frame_bytes(data_dir / split)
+        rows.append(
+            {
+                "split": split,
+                "video": video,
+                "to make": to_make,
+                "there": there,
+                "MB": round(size / 1e6),
+                "download MB": round(download / 1e6),
+                "result": result,
+            }
+        )
+    return rows, well
+
+
+def starts_of(video: str, data_dir: Path, split: str) -> set[float]:
+    """The starts of the sequences that a split has of a video."""
+    return collected_starts(data_dir / split, video_name(video, data_dir))
+
+
+def frame_bytes(split_dir: Path) -> float:
+    """What a frame of this split takes on disk, by its first sequence if there is one."""
+    names = read_sources(split_dir)["sequence"].head(1)
+    files = [f for name in names for f in (split_dir / "sequences" / name).glob("*.jpg")]
+    return sum(f.stat().st_size for f in files) / len(files) if files else FRAME_BYTES
+
+
+def say_what_next(rows: list[dict], data_dir: Path) -> None:
+    """How many sequences each split has now, and where their labels go."""
+    for split in dict.fromkeys(row["split"] for row in rows):
+        added = sum(row["added"] for row in rows if row["split"] == split)
+        in_all = len(read_sources(data_dir / split))
+        print(f"{split}: {added} sequences added, {in_all} in all")
+        if added:
+            folder = data_dir / split
+            print(
+                f"next: label each, 0 or 1, in {folder / split}.csv (columns sequence,label); "
+                f"their pictures are in {folder / 'sequences'}, their times in "
+                f"{folder / 'sequences.csv'}"
+            )
 
 
 def parse_fps(text: str) -> float | None:
     """A rate above 0, or None for "native"."""
-    if text == "native":
-        return None
-    if not 0 < float(text) <= 1000:
-        raise ValueError
-    return float(text)
+    return None if text == "native" else positive(float)(text)
 
 
-def positive(kind: type):
+def positive(kind: type, zero: bool = False):
+    """A parser of finite numbers above 0 (or of 0, too)."""
+
     def parse(text: str):
-        if not 0 < kind(text) < float("inf"):
+        value = kind(text)
+        if not (0 < value < float("inf") or zero and value == 0):
             raise ValueError
-        return kind(text)
+        return value
 
     parse.__name__ = f"positive {kind.__name__}"
     return parse
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Make one-second sequences out of video files.")
-    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video files")
-    parser.add_argument("--split", required=True, choices=SPLITS)
-    parser.add_argument("--data", default="Data", help="the data folder (Data)")
-    parser.add_argument(
-        "--interval-sec",
-        type=positive(float),
-        default=30.0,
-        help="from one sequence's start to the next (30)",
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Make one-second sequences out of videos.")
+    add = parser.add_argument
+    add("videos", nargs="*", metavar="VIDEO", help="YouTube addresses, playlists, video files")
+    add("--split", choices=SPLITS, help="where they go; without videos, which of videos.csv")
+    add("--data", default="Data", type=Path, help="the data folder (Data)")
+    add("--list", action="store_true", help="list what has been collected")
+    add("--dry-run", action="store_true", help="say how many sequences and how much disk, no more")
+    add("--interval-sec", type=positive(float), default=30.0, help="from start to start (30)")
+    add("--seq-frames", type=positive(int), default=30, help="frames a sequence (30)")
+    add("--fps", type=parse_fps, default=30.0, help='rate, or "native": consecutive frames (30)')
+    add("--start-sec", type=positive(float, zero=True), default=0.0, help="skip what is before (0)")
+    add("--end-sec", type=positive(float), default=float("inf"), help="skip what is after")
+    add(
+        "--keep-video",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep downloads in DATA/videos once their sequences are there (yes)",
     )
-    parser.add_argument(
-        "--seq-frames", type=positive(int), default=30, help="frames a sequence (30)"
+    add("--client", help="the client that pytubefix poses as, such as WEB (its own choice)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.list:
+        table = list_collected(options.data)
+        print(table.to_string(index=False) if len(table) else f"nothing in {options.data} yet")
+        return 0
+    if options.videos and not options.split:
+        parser.error("which split? give --split train, validation or test")
+    if options.start_sec >= options.end_sec:
+        parser.error("--end-sec must be after --start-sec")
+    if options.client:
+        downloading.check_client(options.client)
+    settings = Settings(
+        options.interval_sec, options.seq_frames, options.fps, options.start_sec, options.end_sec
     )
-    parser.add_argument(
-        "--fps", type=parse_fps, default=30.0, help='rate, or "native": consecutive frames (30)'
-    )
-    options = parser.parse_args()
-    failed = total = 0
-    for path in options.videos:
-        try:
-            total += collect_video(
-                path,
-                options.data,
-                options.split,
-                options.interval_sec,
-                options.seq_frames,
-                options.fps,
-            )
-        except UserError as error:
-            failed += 1
-            print(f"error: {error}", file=sys.stderr)
-    sources = read_sources(Path(options.data) / options.split)
-    print(
-        f"{options.split}: {total} sequences added, {len(sources)} in all"
-        + (f"; {failed} of {len(options.videos)} videos had problems" if failed else "")
-    )
-    if total:
-        folder = Path(options.data) / options.split
-        print(
-            f"next: label each, 0 or 1, in {folder / options.split}.csv (columns sequence,label);"
-        )
-        print(
-            f"their pictures are in {folder / 'sequences'}, their times in {folder}/sequences.csv"
-        )
-    return 1 if failed else 0
+    wanted = wanted_videos(options.videos, options.split, options.data)
+    wanted = with_playlists(wanted, options.client)
+    if options.dry_run:
+        rows, well = plan_all(wanted, options.data, settings, options.client)
+        print_table(rows)
+        need = sum(row["MB"] + row["download MB"] for row in rows)
+        folder = options.data if options.data.is_dir() else "."
+        free = shutil.disk_usage(folder).free / 1e6
+        print(f"about {need:.0f} MB in all; {free:.0f} MB are free")
+    else:
+        rows, well = collect_all(wanted, options.data, settings, options.client, options.keep_video)
+        print_table(rows)
+        say_what_next(rows, options.data)
+    return 0 if well else 1
+
+
+def print_table(rows: list[dict]) -> None:
+    """Columns as wide as they need to be, texts to the left and numbers to the right."""
+    table = [list(rows[0]), *(list(map(str, row.values())) for row in rows)]
+    numbers = [isinstance(value, int) for value in rows[0].values()]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        cells = zip(line, widths, numbers, strict=True)
+        print("  ".join(c.rjust(w) if number else c.ljust(w) for c, w, number in cells).rstrip())
 
 
 if __name__ == "__main__":

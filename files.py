@@ -96,7 +96,7 @@ def one_writer(folder: str | Path) -> Iterator[None]:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
+        lock = FileLock(folder / ".lock", is_singleton=True)  # the same process may hold it twice
         try:
             lock.acquire(blocking=False)
         except Timeout:

@@ -17,10 +17,11 @@ import cv2
 import pandas as pd
 from tqdm import tqdm
 
-from collecting_data import collect_video, read_sources
 from dataset import has_data, is_synthetic
 from files import SPLITS, UserError, one_writer, read_table, run_command, write_table, write_whole
 from sample_match import draw_match
+from sequences import Settings, collect_video
+from sources import read_sources
 
 VERSION = 1  # to be raised when drawn matches change, so that old samples are not taken for new
 DEFAULT_DATA = Path("Data")  # may be missing: the sample makes it
@@ -67,7 +68,7 @@ def build_sample(data_dir: str | Path) -> Path:
         _draw_matches(data_dir / "videos")
         for split in SPLITS:
             for video in _videos(split):
-                collect_video(data_dir / "videos" / video, data_dir, split, INTERVAL_SEC)
+                collect_video(data_dir / "videos" / video, data_dir, split, Settings(INTERVAL_SEC))
             label_from_truth(data_dir, split)
         write_whole(record, json.dumps({**begun, "complete": True}).encode())
     return data_dir

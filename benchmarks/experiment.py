@@ -27,11 +27,11 @@ from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from collecting_data import collect_video
 from dataset import FeatureDataset, frame_paths
 from features import extract_features, save_features
 from model import RES_LSTM, build_backbone
 from sample_match import draw_match
+from sequences import Settings, collect_video
 from train_utils import evaluate, seed_everything, train_one_epoch
 
 TRAIN, VALIDATION, TEST, EPOCHS, FRAMES = 618, 256, 116, 17, 30
@@ -177,7 +177,7 @@ def main() -> None:
             (split_dir / "sequences").symlink_to((options.data / "sequences").resolve())
         else:
             draw_match(Path(scratch) / "match.mp4", seed=1, duration_sec=options.sequences + 1)
-            collect_video(Path(scratch) / "match.mp4", scratch, "train", interval_sec=1.0)
+            collect_video(Path(scratch) / "match.mp4", scratch, "train", Settings(interval_sec=1.0))
         found = sorted(p.name for p in (split_dir / "sequences").iterdir() if p.name[0] != ".")
         figures = measure(split_dir, found[: options.sequences], Path(scratch) / "features")
 

@@ -1,0 +1,62 @@
+"""Kills collecting at random moments; test_sequences.py runs it in a process without threads.
+
+    python tests/kill_collecting.py VIDEO FOLDER KILLS
+
+collects VIDEO into FOLDER/0, over and over, until that is complete, then into FOLDER/1, and so on;
+each time another process, killed after a moment. Prints how many kills hit a process at work.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import sequences
+from sources import read_sources
+
+
+def collect_and_be_killed(video: Path, data: Path, rng: np.random.Generator) -> bool:
+    """Whether the kill came before the end."""
+    pause = float(rng.uniform(0, 0.5))
+    sequences.PUBLISH_SEC = float(rng.choice([0.0, 0.05, 0.2]))
+    child = os.fork()
+    if child == 0:
+        with open(os.devnull, "w") as sys.stderr:
+            sequences.collect_video(video, data, "train", sequences.Settings(0.5))
+        os._exit(0)
+    time.sleep(pause)
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def check_what_is_there(split_dir: Path) -> None:
+    """Every sequence that can be seen is whole and listed once."""
+    if not (split_dir / "sequences").is_dir():
+        return
+    listed = list(read_sources(split_dir)["sequence"])
+    for folder in (split_dir / "sequences").glob("seq_*"):
+        pictures = [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
+        assert len(pictures) == 30 and all(p.shape == (224, 224, 3) for p in pictures), folder
+        assert listed.count(folder.name) == 1, folder
+
+
+def main() -> None:
+    video, folder, kills = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    rng, data, hit = np.random.default_rng(0), 0, 0
+    while hit < kills:
+        if collect_and_be_killed(video, folder / str(data), rng):
+            hit += 1
+        else:
+            data += 1
+        check_what_is_there(folder / str(data) / "train")
+    print(hit)
+
+
+if __name__ == "__main__":
+    main()
