@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,7 @@ from tqdm import tqdm
 
 from files import SPLITS, UserError, read_table, run_command
 from model import PREPROCESSING, normalise
+from sources import read_sources, video_key
 
 SIZE = PREPROCESSING["size"]
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -49,7 +51,7 @@ def load_splits(
 
     Raises one UserError that lists every problem of every split: missing folders, wrong number of
     frames, unreadable frames, bad labels, duplicates, folders without a label (accepted with
-    allow_unlabelled), empty or one-class splits, a video that appears in two splits.
+    allow_unlabelled), empty or one-class splits, a video or frames that appear in two splits.
     """
     data_dir = Path(data_dir)
     if not has_data(data_dir):
@@ -58,11 +60,12 @@ def load_splits(
             "with collecting_data.py, unpack the original study's there (see README.md), or draw "
             "the synthetic sample with: python sample_data.py"
         )
-    tables, problems = {}, []
+    tables, problems, prints = {}, [], {}
     for split in splits:
-        tables[split], found = _check_split(data_dir / split, seq_frames, allow_unlabelled)
+        checked = _check_split(data_dir / split, seq_frames, allow_unlabelled)
+        tables[split], found, prints[split] = checked
         problems += [f"{data_dir / split}: {problem}" for problem in found]
-    problems += _videos_in_two_splits(data_dir, splits)
+    problems += _videos_in_two_splits(data_dir, splits) or _frames_in_two_splits(prints)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError("\n  - ".join([f"{count} in the data, nothing was trained:", *problems]))
@@ -70,23 +73,24 @@ def load_splits(
 
 
 def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool):
-    """(table of sequence and label, list of problems) of one split."""
+    """(table of sequence and label, list of problems, {fingerprint: sequence}) of one split."""
     empty = pd.DataFrame({"sequence": pd.Series(dtype=str), "label": pd.Series(dtype=int)})
     csv, sequences_dir = split_dir / f"{split_dir.name}.csv", split_dir / "sequences"
     if not split_dir.is_dir():
-        return empty, ["the folder is missing"]
+        return empty, ["the folder is missing"], {}
     if not sequences_dir.is_dir():
-        return empty, ["the folder sequences/ is missing"]
+        return empty, ["the folder sequences/ is missing"], {}
     folders = {p.name for p in sequences_dir.iterdir() if p.is_dir() and p.name[0] != "."}
     if not csv.is_file():
-        return empty, [
+        missing = (
             f"{csv.name} is missing: a first line sequence,label, then one (label 0 or 1) for each "
             f"of {len(folders)} sequences"
-        ]
+        )
+        return empty, [missing], {}
     try:
         table = read_table(csv, ("sequence", "label"))
     except UserError as error:
-        return empty, [str(error)]
+        return empty, [str(error)], {}
 
     problems = []
 
@@ -111,9 +115,10 @@ def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool):
             "to go on without them)",
             sorted(folders - listed),
         )
+    damaged, prints = _read_all(sequences_dir, sorted(listed & folders), seq_frames)
     report(
         "damaged (put the files right, or delete folder and row; collecting makes it again)",
-        _damaged_sequences(sequences_dir, sorted(listed & folders), seq_frames),
+        damaged,
     )
     table = table[table["label"].notna()].drop_duplicates("sequence")
     table = table[table["sequence"].isin(folders)].astype({"label": int}).reset_index(drop=True)
@@ -121,43 +126,65 @@ def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool):
         problems.append("no labelled sequence")
     elif table["label"].nunique() == 1:
         problems.append(f"all {len(table)} sequences have label {table['label'][0]}; needs both")
-    return table, problems
+    return table, problems, prints
 
 
-def _damaged_sequences(sequences_dir: Path, sequences: list[str], seq_frames: int) -> list[str]:
-    """'name (what is wrong)' for each sequence that read_sequence refuses."""
+def _read_all(
+    sequences_dir: Path, sequences: list[str], seq_frames: int
+) -> tuple[list[str], dict[str, str]]:
+    """('name (what is wrong)' of the sequences that do not decode, {fingerprint: name} of all).
 
-    def problem(sequence: str) -> str | None:
+    Stills, 30 times the same picture such as a black one, have no fingerprint: two matches can
+    share them.
+    """
+
+    def read(sequence: str) -> tuple[str | None, str | None]:
         try:
-            read_sequence(sequences_dir / sequence, seq_frames)
+            frames, fingerprint = read_bytes(sequences_dir / sequence, seq_frames)
+            decode_frames(frames)
         except UserError as error:
-            return f"{sequence} ({error})"
-        return None
+            return f"{sequence} ({error})", None
+        return None, fingerprint if len(set(frames)) > 1 else None
 
     with ThreadPoolExecutor() as pool:
-        checks = pool.map(problem, sequences)
         name = f"Checking {sequences_dir.parent.name}"
-        return [p for p in tqdm(checks, name, len(sequences), unit="seq", leave=False) if p]
+        checks = tqdm(pool.map(read, sequences), name, len(sequences), unit="seq", leave=False)
+        damaged, fingerprints = zip(*checks, strict=True) if sequences else ((), ())
+    prints = zip(fingerprints, sequences, strict=True)
+    return [p for p in damaged if p], {p: sequence for p, sequence in prints if p}
 
 
 def _videos_in_two_splits(data_dir: Path, splits: tuple[str, ...]) -> list[str]:
+    """Problems of videos that sequences.csv names in two splits, in whatever form of address."""
     seen: dict[str, str] = {}
     problems = []
     for split in splits:
-        source = data_dir / split / "sequences.csv"
-        if not source.is_file():  # the original study's data has none
-            continue
         try:
-            videos = read_table(source, ("sequence", "video"))["video"]
+            videos = read_sources(data_dir / split)["video"].unique()
         except UserError as error:
             problems.append(str(error))
             continue
         problems += [
-            f"the video {video} is in both {seen[video]} and {split}: numbers on {split} would be "
-            f"a lie; remove its sequences from one of them"
-            for video in videos.unique()
-            if seen.setdefault(video, split) != split
+            f"the video {video} is in both {seen[video_key(video)]} and {split}: numbers on "
+            f"{split} would be a lie; remove its sequences from one of them"
+            for video in videos
+            if seen.setdefault(video_key(video), split) != split
         ]
+    return problems
+
+
+def _frames_in_two_splits(prints: dict[str, dict[str, str]]) -> list[str]:
+    """Problems of splits that share frames, as when a video was collected under two names."""
+    problems = []
+    for one, other in combinations(prints, 2):
+        shared = sorted(prints[one].keys() & prints[other].keys())
+        if shared:
+            first = shared[0]
+            problems.append(
+                f"{len(shared)} sequences are in both {one} and {other}, to the byte, such as "
+                f"{prints[one][first]} and {prints[other][first]}: one video, two names? Numbers "
+                f"on {other} would be a lie; remove that video from one of them"
+            )
     return problems
 
 

@@ -65,11 +65,12 @@ def write_sequence(folder: Path, label: int, seed: int, frames: int = 30) -> Non
 
 def write_data(root: Path, counts=(4, 2, 2), frames: int = 30) -> Path:
     """A labelled data set of `counts` sequences a split, every other one a rally."""
-    for split, count in zip(SPLITS, counts, strict=True):
+    for first, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         rows, sources = [], []
         for k in range(1, count + 1):
             name, label = f"seq_{k:05d}", k % 2
-            write_sequence(root / split / "sequences" / name, label, seed=k, frames=frames)
+            folder = root / split / "sequences" / name
+            write_sequence(folder, label, seed=100 * first + k, frames=frames)
             rows.append({"sequence": name, "label": label})
             sources.append([name, f"{split}.mp4", 30 * k, 30])
         pd.DataFrame(rows).to_csv(root / split / f"{split}.csv", index=False)

@@ -155,3 +155,34 @@ def test_the_command_says_what_is_there_or_what_is_wrong(tmp_path):
     told = subprocess.run(command, capture_output=True, text=True)
     assert told.returncode == 1 and "Traceback" not in told.stderr
     assert "error: 2 problems in the data" in told.stderr
+
+
+def test_a_video_in_two_splits_is_found_behind_other_forms_of_its_address(data):
+    for split, address in [
+        ("train", "https://www.youtube.com/watch?v=RseCk0mwFE8"),
+        ("test", "https://youtu.be/RseCk0mwFE8?t=95"),
+        ("validation", "finals [RseCk0mwFE8].mp4"),
+    ]:
+        sources = data / split / "sequences.csv"
+        sources.write_text(sources.read_text().replace(f"{split}.mp4", address))
+    text = problems(data)
+    assert "https://youtu.be/RseCk0mwFE8?t=95 is in both train and test" in text
+    assert "finals [RseCk0mwFE8].mp4 is in both train and validation" in text
+
+
+def test_frames_in_two_splits_are_found_whatever_their_video_is_called(data):
+    for split in ("train", "test"):
+        (data / split / "sequences.csv").unlink()
+    copied = data / "test" / "sequences" / "seq_00002"
+    shutil.rmtree(copied)
+    shutil.copytree(data / "train" / "sequences" / "seq_00004", copied)
+    text = problems(data)
+    assert "1 sequences are in both train and test, to the byte, such as seq_00004" in text
+
+
+def test_a_black_second_in_two_splits_is_no_problem(data):
+    for split in ("train", "test"):
+        for k in range(1, 31):
+            black = np.zeros((224, 224, 3), np.uint8)
+            cv2.imwrite(str(data / split / "sequences" / "seq_00002" / f"{k:05d}.jpg"), black)
+    assert len(load_splits(data)["test"]) == 2
