@@ -3,8 +3,6 @@
 pytubefix is imported when it is needed: that takes a third of a second, and files need none of it.
 """
 
-import errno
-import http.client
 import logging
 import shutil
 import socket
@@ -13,10 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import HTTPError
 
 from tqdm import tqdm
 
+from download_errors import BY_HAND, Incomplete, explain, may_pass, words
 from files import UserError, one_writer
 from sources import watch_address, youtube_id
 from video import open_video, read_sequence_at
@@ -26,52 +24,7 @@ WAITS_SEC = (2, 8, 30)  # before each further attempt
 ENOUGH_LINES = 360  # more than the 224 that a sequence keeps
 MOST_LINES = 720
 SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".m4v")  # of files that another downloader left
-
-BY_HAND = "fetch it with another downloader and pass the file (README: Your own data)"
-BOT = (
-    "YouTube takes this computer for a bot: wait an hour or use another network, "
-    f"pip install -U pytubefix, or {BY_HAND}"
-)
-LOGIN = f"YouTube wants a login or a proof of age: {BY_HAND}"
-GONE = "open it in a browser to see why, and take it off the list"
-LIVE = "it is a live stream: wait until it has ended and its recording is there"
-OUTDATED = f"this pytubefix no longer understands YouTube: pip install -U pytubefix, or {BY_HAND}"
-LATER = f"run it again later, or {BY_HAND}"
-NETWORK = "no answer from YouTube: check the network, then run it again"
-REMEDIES = {  # by the names of pytubefix's exceptions, the first known one of a class's bases
-    "BotDetection": BOT,
-    "PoTokenRequired": BOT,
-    "AgeRestrictedError": LOGIN,
-    "AgeCheckRequiredError": LOGIN,
-    "AgeCheckRequiredAccountError": LOGIN,
-    "LoginRequired": LOGIN,
-    "VideoPrivate": f"it is private: {GONE}",
-    "MembersOnly": f"it is for members only: {GONE}",
-    "VideoRemovedByUploader": f"it was removed by its uploader: {GONE}",
-    "VideoRemovedByYouTubeForViolatingTOS": f"it was removed by YouTube: {GONE}",
-    "AccountTerminated": f"its uploader's account is closed: {GONE}",
-    "VideoRegionBlocked": f"it is not shown in this country: {GONE}",
-    "VideoBlockedByCopyright": f"it is blocked in this country: {GONE}",
-    "RecordingUnavailable": f"this live stream left no recording: {GONE}",
-    "LiveStreamEnded": LIVE,
-    "LiveStreamError": LIVE,
-    "LiveStreamOffline": LIVE,
-    "InnerTubeResponseError": NETWORK,
-    "MaxRetriesExceeded": NETWORK,
-    "UnknownVideoError": OUTDATED,
-    "VideoUnavailable": f"it is not available (removed, private or blocked): {GONE}",
-}
-HTTP_REMEDIES = {
-    403: f"YouTube refuses the download: wait an hour, pip install -U pytubefix, or {BY_HAND}",
-    429: "YouTube wants fewer requests: wait an hour, then run it again",
-}
-# What a disk says that is full, write-protected or failing; every other OSError is the network's.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 FRUITLESS = 8  # so many requests in a row without a byte are enough
-
-
-class Incomplete(Exception):
-    """The download ended without an error and without all of the file."""
 
 
 def find_download(video_id: str, videos_dir: Path) -> Path | None:
@@ -144,7 +97,7 @@ def choose_stream(youtube):
     fitting = fitting or [
         s
         for s in plain
-        if s.type == "video" and s.video_codec.startswith("avc1") and _lines(s) <= MOST_LINES
+        if s.type == "video" and s.video_codec.startswith("avc1") and 0 < _lines(s) <= MOST_LINES
     ]
     if not fitting:
         kinds = {
@@ -193,8 +146,11 @@ def _download_once(video_id: str, videos_dir: Path, client: str | None) -> Path:
     """
     part, path = videos_dir / f"{video_id}.mp4.part", videos_dir / f"{video_id}.mp4"
 
+    fruitless = []  # the requests since a byte came
+
     def show(_stream, chunk: bytes, _remaining: int) -> None:
         bar.update(len(chunk))
+        fruitless.clear()
 
     with _pytubefix():
         stream = choose_stream(_youtube(video_id, client, show))
@@ -207,7 +163,7 @@ def _download_once(video_id: str, videos_dir: Path, client: str | None) -> Path:
             )
         try:
             bar = tqdm(desc=video_id, total=size, unit="B", unit_scale=True)
-            with bar, _bounded_asking(bar):
+            with bar, _bounded_asking(fruitless):
                 stream.download(
                     output_path=str(videos_dir),
                     filename=part.name,
@@ -225,17 +181,15 @@ def _download_once(video_id: str, videos_dir: Path, client: str | None) -> Path:
 
 
 @contextmanager
-def _bounded_asking(bar: tqdm) -> Iterator[None]:
+def _bounded_asking(fruitless: list) -> Iterator[None]:
     """Ends a download whose requests bring nothing: pytubefix would repeat them for ever."""
     import pytubefix
 
     urlopen = pytubefix.request.urlopen
-    asked, had = 0, bar.n
 
     def counted(*arguments, **options):
-        nonlocal asked, had
-        asked, had = (asked + 1 if bar.n == had else 1), bar.n
-        if asked > FRUITLESS:
+        fruitless.append(arguments)
+        if len(fruitless) > FRUITLESS:
             raise Incomplete(f"{FRUITLESS} answers in a row held no byte")
         return urlopen(*arguments, **options)
 
@@ -267,46 +221,7 @@ def _persist(name: str, attempt: Callable):
         except UserError:
             raise
         except Exception as error:
-            if wait_sec is None or not _may_pass(error):
+            if wait_sec is None or not may_pass(error):
                 raise UserError(f"{name}: {explain(error)}") from error
-            tqdm.write(f"{name}: {_words(error)}; trying again in {wait_sec} s", sys.stderr)
+            tqdm.write(f"{name}: {words(error)}; trying again in {wait_sec} s", sys.stderr)
             time.sleep(wait_sec)
-
-
-def _may_pass(error: Exception) -> bool:
-    if isinstance(error, HTTPError):
-        return error.code in (403, 429) or error.code >= 500
-    if isinstance(error, OSError):  # the network's, among them URLError, but not the disk's
-        return error.errno not in DISK
-    return (
-        isinstance(error, (Incomplete, http.client.HTTPException))
-        or type(error).__name__ == "MaxRetriesExceeded"
-    )
-
-
-def explain(error: Exception) -> str:
-    """What went wrong in a download and what to do, in one line."""
-    if isinstance(error, HTTPError):
-        advice = HTTP_REMEDIES.get(error.code, f"YouTube's server failed: {LATER}")
-    elif isinstance(error, Incomplete):
-        advice = f"the download is incomplete each time: {LATER}"
-    elif isinstance(error, OSError) and error.errno in DISK:
-        advice = "cannot write the download: free some space or choose another folder with --data"
-    elif isinstance(error, (OSError, http.client.HTTPException)):
-        advice = NETWORK
-    elif "a bot" in str(error):  # pytubefix calls it a login where YouTube words it differently
-        advice = BOT
-    elif "private" in str(error).lower():  # the same
-        advice = REMEDIES["VideoPrivate"]
-    elif getattr(error, "status", None) == "ERROR":  # unknown to pytubefix, but no riddle
-        advice = REMEDIES["VideoUnavailable"]
-    else:
-        known = [REMEDIES[c.__name__] for c in type(error).__mro__ if c.__name__ in REMEDIES]
-        advice = known[0] if known else OUTDATED
-    return f"{advice} ({_words(error)})"
-
-
-def _words(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    name = type(error).__name__
-    return f"{name}: {text[:200]}" if text else name

@@ -103,7 +103,7 @@ def open_video(path: str | Path) -> Video:
         key_dts=np.array([packets.keys[key] for key in sorted(packets.keys)]),
         damaged=np.zeros(len(pts), bool),
         period_sec=float(np.median(steps_sec)) if len(steps_sec) else float(1 / rate),
-        header_sec=(container.duration or 0) / av.time_base,
+        header_sec=_promised_sec(container, stream),
         broken=packets.broken,
     )
     lost = np.searchsorted(pts, np.array(packets.losses).reshape(-1, 2)).clip(max=len(pts) - 1)
@@ -137,6 +137,13 @@ def _open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoSt
     stream.thread_type = "AUTO"
     stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer"}
     return container, stream, any(name == container.format.name for _, name, _ in complaints)
+
+
+def _promised_sec(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """How long the pictures should last, or pictures and sound where that is all it says."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
 
 
 @contextmanager

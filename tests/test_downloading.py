@@ -1,17 +1,21 @@
 import errno
+import functools
 import http.client
 import inspect
+import os
 import re
 import shutil
 import socket
 from types import SimpleNamespace
 from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import pytest
 import pytubefix
 import pytubefix.exceptions
 from pytubefix.innertube import InnerTube
 
+import download_errors
 import downloading
 from conftest import write_video
 from downloading import choose_stream, download, look_up, playlist_videos
@@ -174,7 +178,7 @@ def test_what_is_not_the_whole_video_is_refused_each_time(
     attempts = play(server.offer(data=came(film), size=announced(film)))
     line, cause = error_of(download, ID, videos)
     assert "the download is incomplete each time" in line and re.search(words, line)
-    assert type(cause) is downloading.Incomplete
+    assert type(cause) is download_errors.Incomplete
     assert len(attempts) == 4 and waits == [2, 8, 30]
     assert files_in(videos) == set()
 
@@ -475,7 +479,7 @@ def test_no_request_goes_without_a_time_limit(server, play, monkeypatch):
 
 
 @pytest.mark.parametrize("answer", ["ok", "410"])
-def test_the_time_limit_of_others_is_restored(server, play, videos, answer):
+def test_what_others_use_of_the_network_is_restored(server, play, videos, answer):
     play(server.offer(answer))
     socket.setdefaulttimeout(77)
     try:
@@ -485,6 +489,7 @@ def test_the_time_limit_of_others_is_restored(server, play, videos, answer):
         else:
             error_of(download, ID, videos)
         assert socket.getdefaulttimeout() == 77
+        assert pytubefix.request.urlopen is urlopen
     finally:
         socket.setdefaulttimeout(None)
 
@@ -501,6 +506,18 @@ def test_the_progress_bar_counts_all_bytes(server, play, film, videos, monkeypat
     play(server.offer("404 late"), server.offer())
     download(ID, videos)
     assert [(bar.n, bar.total) for bar in bars] == [(RANGE, len(film)), (len(film), len(film))]
+
+
+def test_a_progress_bar_that_is_switched_off_changes_nothing(
+    server, play, film, videos, waits, monkeypatch
+):
+    silent = functools.partial(downloading.tqdm, disable=True)
+    silent.write = downloading.tqdm.write
+    monkeypatch.setattr(downloading, "tqdm", silent)
+    monkeypatch.setattr("pytubefix.request.default_range_size", len(film) // 40)
+    play(server.offer())
+    assert download(ID, videos).read_bytes() == film
+    assert len(server.asked) > 40 and waits == []
 
 
 def test_without_room_on_the_disk_no_byte_is_fetched(
@@ -520,17 +537,18 @@ def test_room_for_the_video_alone_is_enough(server, play, film, videos, monkeypa
     assert download(ID, videos).read_bytes() == film
 
 
-def test_a_disk_that_fills_up_is_one_line_and_is_not_tried_again(
-    server, play, videos, waits, monkeypatch
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO], ids=os.strerror)
+def test_a_disk_that_takes_no_more_is_one_line_and_is_not_tried_again(
+    server, play, videos, waits, monkeypatch, number
 ):
     def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     attempts = play(server.offer())
     monkeypatch.setattr(pytubefix.Stream, "on_progress", full)
     line, cause = error_of(download, ID, videos)
-    assert "free some space" in line and "No space left on device" in line
-    assert cause.errno == errno.ENOSPC and len(attempts) == 1 and waits == []
+    assert "free some space" in line and os.strerror(number) in line
+    assert cause.errno == number and len(attempts) == 1 and waits == []
     assert files_in(videos) == set()
 
 
@@ -610,7 +628,7 @@ def test_the_installed_pytubefix_gives_what_is_taken_from_it():
 
 
 def test_the_remedies_are_for_classes_that_the_installed_pytubefix_has():
-    assert set(downloading.REMEDIES) <= {kind.__name__ for kind in KINDS}
+    assert set(download_errors.REMEDIES) <= {kind.__name__ for kind in KINDS}
 
 
 def test_the_stand_in_is_made_as_the_installed_youtube_is():
