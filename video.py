@@ -9,6 +9,7 @@ data looks like any other, and a lost one leaves its time to its neighbour. The 
 OpenCV's, bit for bit.
 """
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -135,6 +136,7 @@ def _open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoSt
         raise UserError(f"{path}: there are no pictures in it, or of a kind that is not known")
     stream = streams[0]
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = os.cpu_count() or 1  # its own choice is a fifth slower
     stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer"}
     return container, stream, any(name == container.format.name for _, name, _ in complaints)
 
