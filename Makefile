@@ -2,11 +2,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help run notebook test lint bench clean
+.PHONY: help run notebook test lint bench bench-collecting clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(STAMP): requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv --clear .venv
@@ -28,6 +28,9 @@ test: lint  ## Lint, then run every test
 
 bench: $(STAMP)  ## Time the experiment against the original's way (ARGS="--sequences 8")
 	$(BIN)/python benchmarks/experiment.py $(ARGS)
+
+bench-collecting: $(STAMP)  ## Time collecting against seeking by frame number (ARGS="--minutes 10")
+	$(BIN)/python benchmarks/collecting.py $(ARGS)
 
 clean:  ## Remove the environment and caches (data and runs stay)
 	rm -rf .venv .pytest_cache .ruff_cache
