@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help run notebook test lint bench bench-collecting clean
+.PHONY: help run notebook test lint bench bench-collecting bench-damage clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -31,6 +31,9 @@ bench: $(STAMP)  ## Time the experiment against the original's way (ARGS="--sequ
 
 bench-collecting: $(STAMP)  ## Time collecting against seeking by frame number (ARGS="--minutes 10")
 	$(BIN)/python benchmarks/collecting.py $(ARGS)
+
+bench-damage: $(STAMP)  ## Damage video files and see what becomes of their sequences (ARGS="--files 2")
+	$(BIN)/python benchmarks/damage.py $(ARGS)
 
 clean:  ## Remove the environment and caches (data and runs stay)
 	rm -rf .venv .pytest_cache .ruff_cache
