@@ -16,8 +16,16 @@ from pathlib import Path
 
 import downloading
 from files import SPLITS, UserError, read_table, run_command
-from sequences import Settings, collect_video, collected_starts, find_file, missing_by_record
+from sequences import (
+    PartlyCollected,
+    Settings,
+    collect_video,
+    collected_starts,
+    find_file,
+    missing_by_record,
+)
 from sources import (
+    file_sha256,
     is_address,
     is_playlist,
     known_name,
@@ -36,7 +44,7 @@ def wanted_videos(videos: list[str], split: str | None, data_dir: Path) -> list[
     """(split, video) of what is to be collected: the videos given, or those of videos.csv.
 
     Paths in videos.csv are relative to its folder. Raises UserError if it cannot be read, names
-    an unknown split, or one video twice.
+    an unknown split or none of this one, or one video in two.
     """
     if videos:
         return [(split, video) for video in videos]
@@ -47,7 +55,12 @@ def wanted_videos(videos: list[str], split: str | None, data_dir: Path) -> list[
             "name videos and a --split on the command line"
         )
     rows = list(read_table(csv, ("split", "video")).itertuples(index=False))
-    problems = [f"{row.video}: no split {row.split!r}" for row in rows if row.split not in SPLITS]
+    problems = [
+        f"{row.video or 'a row without a video'}: no split {row.split!r}; there are "
+        + ", ".join(SPLITS)
+        for row in rows
+        if row.split not in SPLITS or not row.video
+    ]
     seen: dict[str, str] = {}
     for row in rows:
         before = seen.setdefault(video_key(row.video), row.split)
@@ -55,20 +68,29 @@ def wanted_videos(videos: list[str], split: str | None, data_dir: Path) -> list[
             problems.append(f"{row.video}: in both {before} and {row.split}")
     if problems:
         raise UserError("\n  - ".join([f"{csv}, nothing was collected:", *problems]))
-    return [
+    wanted = [
         (row.split, row.video if is_address(row.video) else str(data_dir / row.video))
         for row in rows
         if split in (None, row.split)
     ]
+    if not wanted:
+        raise UserError(f"{csv} names no video" + (f" for {split}" if split else ""))
+    return wanted
 
 
-def with_playlists(wanted: list[tuple[str, str]], client: str | None) -> list[tuple[str, str]]:
-    """The same with each playlist's address replaced by those of its videos."""
-    return [
-        (split, each)
-        for split, video in wanted
-        for each in (downloading.playlist_videos(video, client) if is_playlist(video) else [video])
-    ]
+def with_playlists(
+    wanted: list[tuple[str, str]], client: str | None
+) -> tuple[list[tuple[str, str]], list[dict]]:
+    """(the same with the videos of playlists in their place, what became of those that failed)."""
+    videos, failed = [], []
+    for split, video in wanted:
+        try:
+            found = downloading.playlist_videos(video, client) if is_playlist(video) else [video]
+            videos += [(split, each) for each in found]
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed.append({"split": split, "video": video, "added": 0, "result": str(error)})
+    return videos, failed
 
 
 def collect_all(
@@ -81,16 +103,14 @@ def collect_all(
     """(what happened to each video, whether all went well): a bad one never stops the others."""
     rows, well = [], True
     for split, video in wanted:
-        before = len(starts_of(video, data_dir, split))
         try:
-            collect_video(video, data_dir, split, settings, client, keep_video)
+            added = collect_video(video, data_dir, split, settings, client, keep_video)
             result = "complete"
         except UserError as error:
             well, result = False, str(error)
+            added = error.added if isinstance(error, PartlyCollected) else 0
             print(f"error: {error}", file=sys.stderr)
-        after = len(starts_of(video, data_dir, split))
-        row = {"split": split, "video": video, "added": after - before, "result": result}
-        rows.append(row)
+        rows.append({"split": split, "video": video, "added": added, "result": result})
     return rows, well
 
 
@@ -105,15 +125,16 @@ def plan_all(
             name = known_name(data_dir, split, video_name(video, data_dir))
             path = find_file(video, data_dir)
             missing = missing_by_record(data_dir, split, name, path, settings)
-            if missing is None and path is None:
+            if path is None and missing != []:
                 duration_sec, download = downloading.look_up(youtube_id(video), client)
                 missing = settings.starts(duration_sec, 30.0)
             elif missing is None:
-                with_file = open_video(path)
-                missing = settings.starts(with_file.end_sec, 1 / with_file.period_sec)
-                with_file.container.close()
-            have = starts_of(video, data_dir, split)
-            to_make, there = sum(round(start, 3) not in have for start in missing), len(have)
+                opened = open_video(path)
+                name = known_name(data_dir, split, name, file_sha256(path))
+                missing = settings.starts(opened.end_sec, 1 / opened.period_sec)
+                opened.container.close()
+            have = collected_starts(data_dir / split, name)
+            to_make, there = sum(start not in have for start in missing), len(have)
             result = ""
         except UserError as error:
             well, result = False, str(error)
@@ -132,11 +153,6 @@ def plan_all(
     return rows, well
 
 
-def starts_of(video: str, data_dir: Path, split: str) -> set[float]:
-    """The starts of the sequences that a split has of a video."""
-    return collected_starts(data_dir / split, video_name(video, data_dir))
-
-
 def frame_bytes(split_dir: Path) -> float:
     """What a frame of this split takes on disk, by its first sequence if there is one."""
     names = read_sources(split_dir)["sequence"].head(1)
@@ -148,7 +164,7 @@ def say_what_next(rows: list[dict], data_dir: Path) -> None:
     """How many sequences each split has now, and where their labels go."""
     for split in dict.fromkeys(row["split"] for row in rows):
         added = sum(row["added"] for row in rows if row["split"] == split)
-        in_all = len(read_sources(data_dir / split))
+        in_all = sum(list_collected(data_dir).query("split == @split")["sequences"])
         print(f"{split}: {added} sequences added, {in_all} in all")
         if added:
             folder = data_dir / split
@@ -217,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.interval_sec, options.seq_frames, options.fps, options.start_sec, options.end_sec
     )
     wanted = wanted_videos(options.videos, options.split, options.data)
-    wanted = with_playlists(wanted, options.client)
+    wanted, failed = with_playlists(wanted, options.client)
     if options.dry_run:
         rows, well = plan_all(wanted, options.data, settings, options.client)
         print_table(rows)
@@ -227,13 +243,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"about {need:.0f} MB in all; {free:.0f} MB are free")
     else:
         rows, well = collect_all(wanted, options.data, settings, options.client, options.keep_video)
+        rows += failed
         print_table(rows)
         say_what_next(rows, options.data)
-    return 0 if well else 1
+    return 0 if well and not failed else 1
 
 
 def print_table(rows: list[dict]) -> None:
     """Columns as wide as they need to be, texts to the left and numbers to the right."""
+    if not rows:
+        return
     table = [list(rows[0]), *(list(map(str, row.values())) for row in rows)]
     numbers = [isinstance(value, int) for value in rows[0].values()]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -65,7 +65,7 @@ def load_splits(
         checked = _check_split(data_dir / split, seq_frames, allow_unlabelled)
         tables[split], found, prints[split] = checked
         problems += [f"{data_dir / split}: {problem}" for problem in found]
-    problems += _videos_in_two_splits(data_dir, splits) or _frames_in_two_splits(prints)
+    problems += _videos_in_two_splits(data_dir, splits) + _frames_in_two_splits(prints)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError("\n  - ".join([f"{count} in the data, nothing was trained:", *problems]))

@@ -29,7 +29,8 @@ FRUITLESS = 8  # so many requests in a row without a byte are enough
 
 def find_download(video_id: str, videos_dir: Path) -> Path | None:
     """The video's file if it is there already, downloaded here or put there by hand."""
-    found = [videos_dir / f"{video_id}{suffix}" for suffix in SUFFIXES]
+    names = (f"{video_id}", f"*[[]{video_id}]")  # ours, and yt-dlp's own
+    found = [p for name in names for suffix in SUFFIXES for p in videos_dir.glob(name + suffix)]
     return next((path for path in found if path.is_file()), None)
 
 

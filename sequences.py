@@ -3,6 +3,7 @@
 Imports no torch, so that collecting starts at once.
 """
 
+import math
 import os
 import shutil
 import time
@@ -31,12 +32,21 @@ from sources import (
 from video import CLOCK_SEC, Video, open_video, read_sequence_at
 
 PUBLISH_SEC = 1.0  # so often at most is the growing table written
+JPEG_ERROR = 8.0  # of 255, on average; JPEG's own is about 1, another film's over 20
 SHOWN = 5  # so many refused starts are named in a message
+
+
+class PartlyCollected(UserError):
+    """Not all of a video could be had; `added` sequences of it were."""
+
+    def __init__(self, message: str, added: int):
+        super().__init__(message)
+        self.added = added
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where sequences start and what is in them; fps None takes consecutive frames."""
+    """Where sequences start, to the millisecond, and what is in them; fps None: what comes."""
 
     interval_sec: float = 30.0
     seq_frames: int = 30
@@ -49,7 +59,7 @@ class Settings:
         length_sec = self.seq_frames / (self.fps or fps)
         last_sec = min(self.end_sec, duration_sec) - length_sec + CLOCK_SEC
         count = int((last_sec - self.start_sec) // self.interval_sec) + 1
-        return [round(self.start_sec + k * self.interval_sec, 9) for k in range(max(count, 0))]
+        return [round(self.start_sec + k * self.interval_sec, 3) for k in range(max(count, 0))]
 
 
 def collect_video(
@@ -72,13 +82,14 @@ def collect_video(
     path = find_file(video, data_dir)
     if missing_by_record(data_dir, split, name, path, settings) == []:
         return 0
-    if path is None:
+    fetched = path is None
+    if fetched:
         path = downloading.download(_id_of(video), data_dir / "videos", client)
     added, problems = _extract(open_video(path), name, data_dir, split, settings)
     if problems:
-        raise UserError(f"{path}: {'; '.join(problems)}")
-    if is_address(video) and not keep_video:
-        path.unlink()
+        raise PartlyCollected(f"{path}: {'; '.join(problems)}", added)
+    if fetched and not keep_video:
+        path.unlink(missing_ok=True)
     return added
 
 
@@ -93,8 +104,8 @@ def _id_of(address: str | Path) -> str:
     found = youtube_id(address)
     if found is None:
         raise UserError(
-            f"{address}: not the address of a YouTube video; of another site, download the video "
-            "first and pass the file"
+            f"{address}: not the address of a YouTube video, which ends in an id of 11 characters; "
+            "of another site, download the video first and pass the file"
         )
     return found
 
@@ -109,9 +120,12 @@ def missing_by_record(
         return None
     if path and not (path.is_file() and str(path.stat().st_size) == record["bytes"].iloc[0]):
         return None
-    have = collected_starts(data_dir / split, name)
+    split_dir = data_dir / split
+    if _differs(split_dir, rows_of(read_sources(split_dir), name), settings, settings.fps):
+        return None
+    have = collected_starts(split_dir, name)
     starts = settings.starts(float(record["duration_sec"].iloc[0]), settings.fps)
-    return [start for start in starts if round(start, 3) not in have]
+    return [start for start in starts if start not in have]
 
 
 def collected_starts(split_dir: Path, name: str) -> set[float]:
@@ -130,12 +144,11 @@ def _extract(
     rate = settings.fps or 1 / video.period_sec
     duration_sec = max(video.end_sec, video.header_sec if video.breaks_off else 0)
     starts = settings.starts(video.end_sec, rate)
-    rows, refused = [], []
+    rows, refused, stopped = [], [], []
     with one_writer(data_dir):  # of all splits, so that no other can take the same video meanwhile
-        (split_dir / "sequences").mkdir(parents=True, exist_ok=True)
         name = known_name(data_dir, split, name, sha256)
         sources = recover(split_dir)
-        _refuse_other_rate(video, rows_of(sources, name), rate)
+        _refuse_other(video, split_dir, rows_of(sources, name), settings, rate)
         write_record(
             data_dir,
             split=split,
@@ -145,7 +158,7 @@ def _extract(
             duration_sec=f"{duration_sec:.3f}",
         )
         have = collected_starts(split_dir, name)
-        missing = [start for start in starts if round(start, 3) not in have]
+        missing = [start for start in starts if start not in have]
         number = highest_number(split_dir, sources)
         kept = len(starts) - len(missing)
         written_sec = time.monotonic()
@@ -159,15 +172,19 @@ def _extract(
                     continue
                 number += 1
                 sequence = f"seq_{number:05d}"
-                write_frames(split_dir, sequence, frames)
-                rows.append([sequence, name, f"{round(start_sec, 3):.10g}", f"{rate:.10g}"])
+                try:
+                    write_frames(split_dir, sequence, frames)
+                except UserError as error:
+                    stopped.append(str(error))
+                    break
+                rows.append([sequence, name, f"{start_sec:.10g}", f"{rate:.10g}"])
                 if time.monotonic() - written_sec > PUBLISH_SEC:
                     publish(split_dir, _with_rows(sources, rows))
                     written_sec = time.monotonic()
         finally:
             video.container.close()
             publish(split_dir, _with_rows(sources, rows))
-    return len(rows), _problems(video, kept + len(rows), refused)
+    return len(rows), _problems(video, kept + len(rows), refused, stopped)
 
 
 def _with_rows(sources: pd.DataFrame, rows: list[list[str]]) -> pd.DataFrame:
@@ -175,17 +192,57 @@ def _with_rows(sources: pd.DataFrame, rows: list[list[str]]) -> pd.DataFrame:
     return pd.concat([sources, new], ignore_index=True).fillna("")
 
 
-def _refuse_other_rate(video: Video, before: pd.DataFrame, rate: float) -> None:
-    if set(before["fps"]) - {f"{rate:.10g}"}:
+def _differs(split_dir: Path, before: pd.DataFrame, settings: Settings, rate: float) -> str:
+    """How what was collected of a video before differs from what is wanted now, or nothing."""
+    for row in before.itertuples():
+        folder = split_dir / "sequences" / row.sequence
+        if not math.isclose(float(row.fps), rate, rel_tol=1e-4):
+            return f"at {row.fps} frames a second; keep to that with --fps"
+        if folder.is_dir():
+            count = sum(path.suffix == ".jpg" for path in folder.iterdir())
+            if count == settings.seq_frames:
+                return ""
+            return (
+                f"with {count} frames a sequence ({row.sequence}); keep to that with --seq-frames"
+            )
+    return ""
+
+
+def _refuse_other(
+    video: Video, split_dir: Path, before: pd.DataFrame, settings: Settings, rate: float
+) -> None:
+    """Raises UserError if sequences of this name are there that this file would not give."""
+    differs = _differs(split_dir, before, settings, rate)
+    if not differs and not _same_pictures(video, split_dir, before, settings):
+        differs = "from another file of this name; give this one another name"
+    if differs:
         raise UserError(
-            f"{video.path}: collected before at {before['fps'].iloc[0]} frames a second; keep to "
-            "that with --fps, or remove its sequences and their rows first"
+            f"{video.path}: collected before {differs}, or remove its folders from "
+            f"{split_dir / 'sequences'} and their rows from {split_dir / 'sequences.csv'} first"
         )
 
 
-def _problems(video: Video, kept: int, refused: list[str]) -> list[str]:
+def _same_pictures(video: Video, split_dir: Path, before: pd.DataFrame, settings: Settings) -> bool:
+    """Whether the first sequence that is there and that the file gives shows the same."""
+    nothing_there = True
+    for row in before.itertuples():
+        paths = sorted((split_dir / "sequences" / row.sequence).glob("*.jpg"))
+        saved = [cv2.imread(str(path)) for path in paths]
+        if len(saved) != settings.seq_frames or any(picture is None for picture in saved):
+            continue
+        try:
+            frames = read_sequence_at(
+                video, float(row.start_sec), settings.seq_frames, settings.fps
+            )
+        except UserError:
+            continue
+        return float(np.mean(cv2.absdiff(np.stack(frames), np.stack(saved)))) < JPEG_ERROR
+    return nothing_there
+
+
+def _problems(video: Video, kept: int, refused: list[str], stopped: list[str]) -> list[str]:
     """What keeps a video from giving all that its header promises, in words."""
-    problems = []
+    problems = list(stopped)
     if video.breaks_off:
         where = f"{video.end_sec:.1f} s of {video.header_sec:.1f} s"
         problems.append(f"breaks off at {where} (or only its sound goes on)")
@@ -209,22 +266,20 @@ def highest_number(split_dir: Path, sources: pd.DataFrame) -> int:
     return max((int(n) for n in numbers if n.isdecimal()), default=0)
 
 
-def write_frames(split_dir: Path, sequence: str, frames: list[np.ndarray]) -> int:
-    """Writes a sequence's frames, uint8 (H, W, 3) BGR, under a hidden name; returns their bytes."""
+def write_frames(split_dir: Path, sequence: str, frames: list[np.ndarray]) -> None:
+    """Writes a sequence's frames, uint8 (H, W, 3) BGR, under a hidden name."""
     folder = split_dir / "sequences" / f".{sequence}.part"
-    size = 0
     try:
         folder.mkdir()
         for k, frame in enumerate(frames, start=1):
             _, data = cv2.imencode(".jpg", frame)
-            size += (folder / f"{k:05d}.jpg").write_bytes(data.tobytes())
+            (folder / f"{k:05d}.jpg").write_bytes(data.tobytes())
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise UserError(
             f"cannot write {sequence} in {split_dir}: {error.strerror or error}; free some space, "
             "then run it again: it goes on from there"
         ) from error
-    return size
 
 
 def publish(split_dir: Path, sources: pd.DataFrame) -> None:
@@ -245,12 +300,18 @@ def publish(split_dir: Path, sources: pd.DataFrame) -> None:
 def recover(split_dir: Path) -> pd.DataFrame:
     """Brings folders and sequences.csv together after a kill; returns the table."""
     sources = read_sources(split_dir)
-    _name_folders(split_dir, sources)
-    for unlisted in (split_dir / "sequences").glob(".seq_*.part"):
-        shutil.rmtree(unlisted)
-    for table in (split_dir / "sequences.csv", split_dir.parent / "collected.csv"):
-        for half_written in table.parent.glob(f".{table.name}.*.part"):
-            half_written.unlink()
+    try:
+        (split_dir / "sequences").mkdir(parents=True, exist_ok=True)
+        _name_folders(split_dir, sources)
+        for unlisted in (split_dir / "sequences").glob(".seq_*.part"):
+            shutil.rmtree(unlisted)
+        for table in (split_dir / "sequences.csv", split_dir.parent / "collected.csv"):
+            for half_written in table.parent.glob(f".{table.name}.*.part"):
+                half_written.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot write in {split_dir / 'sequences'}: {error.strerror or error}"
+        ) from error
     return sources
 
 

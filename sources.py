@@ -25,14 +25,10 @@ def is_address(video: str | Path) -> bool:
 
 
 def youtube_id(video: str | Path) -> str | None:
-    """The id in any form of a YouTube address, or in a file name as yt-dlp makes it ("X [ID].mp4").
-
-    None where there is none, as in the address of a playlist.
-    """
+    """The id in any form of a YouTube address; None for others, and for that of a playlist."""
     parts = _youtube_parts(str(video))
     if parts is None:
-        found = None if "://" in str(video) else re.search(rf" \[({ID})\]$", Path(video).stem)
-        return found[1] if found else None
+        return None
     first, *rest = [part for part in parts.path.split("/") if part] or [""]
     if parts.hostname.endswith("youtu.be"):
         found = first
@@ -68,14 +64,24 @@ def video_name(video: str | Path, data_dir: str | Path) -> str:
     """How sequences.csv names a video: its watch address, or its path, relative to the data folder
     if inside it, else in full."""
     if is_address(video):
-        return video_key(str(video))
+        video_id = youtube_id(video)
+        return watch_address(video_id) if video_id else str(video)
     path, data_dir = Path(video).resolve(), Path(data_dir).resolve()
     return (path.relative_to(data_dir) if path.is_relative_to(data_dir) else path).as_posix()
 
 
 def video_key(name: str) -> str:
-    """What two names of the same video have in common; the name itself if it is not YouTube's."""
-    video_id = youtube_id(name)
+    """What two names of the same video have in common.
+
+    The watch address of YouTube's, also of files that yt-dlp named: "X [ID].mp4", "videos/ID.mp4".
+    So what such a file is called keeps it out of a second split; it is no proof that it is the
+    same, so within a split it is a video of its own.
+    """
+    video_id, path = youtube_id(name), Path(name)
+    if video_id is None and not is_address(name):
+        file = re.search(rf"(?: \[|^)({ID})\]?$", path.stem)
+        named = file and (path.stem.endswith("]") or path.parts[:-1] == ("videos",))
+        video_id = file[1] if named else None
     return watch_address(video_id) if video_id else name
 
 
@@ -84,13 +90,23 @@ def read_sources(split_dir: Path) -> pd.DataFrame:
     path = split_dir / "sequences.csv"
     if not path.exists():
         return pd.DataFrame(columns=list(SOURCE_COLUMNS), dtype=str)
-    return read_table(path, SOURCE_COLUMNS, others=True)
+    table = read_table(path, SOURCE_COLUMNS, others=True)
+    for column in ("start_sec", "fps"):
+        bad = table[pd.to_numeric(table[column], errors="coerce").isna()]
+        if len(bad):
+            raise UserError(f"{path}: {column} of {bad['sequence'].iloc[0]} is not a number")
+    return table
 
 
 def rows_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The rows that belong to a video, whatever form its name has in them."""
-    same = [other for other in table["video"].unique() if video_key(other) == video_key(name)]
+    """The rows that belong to a video, whatever form its address has in them."""
+    same = [other for other in table["video"].unique() if _plain(other) == _plain(name)]
     return table[table["video"].isin(same)]
+
+
+def _plain(name: str) -> str:
+    video_id = youtube_id(name)
+    return watch_address(video_id) if video_id else name
 
 
 def read_records(data_dir: Path) -> pd.DataFrame:
@@ -127,15 +143,17 @@ def known_name(data_dir: Path, split: str, name: str, sha256: str | None = None)
     names = [name, *records.loc[records["sha256"] == sha256, "video"].unique()]
     known = name
     for other in SPLITS:
-        sources = read_sources(data_dir / other)
-        rows = [rows_of(sources, alias) for alias in names]
-        found = [table["video"].iloc[0] for table in rows if len(table)]
-        if found and other != split:
-            alias = "" if video_key(found[0]) == video_key(name) else f" as {found[0]}"
+        videos = read_sources(data_dir / other)["video"].unique()
+        if other == split:
+            found = [video for video in videos if _plain(video) in map(_plain, names)]
+            known = found[0] if found else name
+            continue
+        found = [video for video in videos if video_key(video) in map(video_key, names)]
+        if found:
+            alias = "" if found[0] == name else f" as {found[0]}"
             raise UserError(
                 f"{name}: already in {other}{alias}, and a video belongs to one split only"
             )
-        known = found[0] if found else known
     return known
 
 
@@ -144,9 +162,8 @@ def list_collected(data_dir: Path) -> pd.DataFrame:
     found = []
     for split in SPLITS:
         folder = data_dir / split / "sequences"
-        there = (
-            {name for name in os.listdir(folder) if name[0] != "."} if folder.is_dir() else set()
-        )
+        entries = os.scandir(folder) if folder.is_dir() else ()
+        there = {entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."}
         sources = read_sources(data_dir / split)
         sources = sources[sources["sequence"].isin(there)]
         unknown = sorted(there - set(sources["sequence"]))

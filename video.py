@@ -9,9 +9,8 @@ data looks like any other, and a lost one leaves its time to its neighbour. The 
 OpenCV's, bit for bit.
 """
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +26,10 @@ CLOCK_SEC = 0.001  # Matroska and FLV round timestamps to milliseconds
 SEEK_FRAMES = 16  # what a seek costs: nearer than this, decoding on is quicker
 AHEAD_FRAMES = 8  # decoded beyond a sequence, so that damage beginning in its last frame shows
 HOLE_PERIODS, HOLE_SEC = 3, 0.25  # a frame that stands longer than both hides a hole in the file
-LOST_PERIODS = 1.75  # in a transport stream, which has no variable rate, a longer step is a loss
+LOST_PERIODS = 1.75  # in a transport stream, which leaves no trace of what it lost
 LAST_FRAMES = 16  # not to be trusted where a file breaks off
 NOWHERE = 1 << 62
+PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE: 0 is unknown, higher ones are interlaced
 UNREADABLE = (av.FFmpegError, IndexError)  # the latter from PyAV, for a stream that turns up late
 TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
@@ -57,10 +57,11 @@ class Video:
     period_sec: float  # from one frame to the next, the median
     header_sec: float  # how long the file says it is, 0 if it does not say
     broken: bool  # whether its packets ended in an error
+    interlaced: bool  # then two packets, a field each, may make one frame
     decoder: Iterator[tuple[int, av.VideoFrame]] = field(default_factory=lambda: iter(()))
     position: int = NOWHERE  # the index of the frame decoded last
     skip_pts: int = 0  # earlier frames are wanted as references only
-    recent: dict[int, av.VideoFrame | np.ndarray] = field(default_factory=dict)
+    recent: dict[int, av.VideoFrame | Future] = field(default_factory=dict)
 
     @property
     def end_sec(self) -> float:
@@ -77,10 +78,13 @@ class Video:
 def open_video(path: str | Path) -> Video:
     """Opens a video file; raises UserError for what is missing, no video, or without frames."""
     path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; give the video files in it")
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file")
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give the video files in it")
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
     container, stream, complaints = _open_container(path)
     packets = _read_packets(container, stream)
     if not packets.shown:
@@ -103,9 +107,10 @@ def open_video(path: str | Path) -> Video:
         key_pts=np.array(sorted(packets.keys)),
         key_dts=np.array([packets.keys[key] for key in sorted(packets.keys)]),
         damaged=np.zeros(len(pts), bool),
-        period_sec=float(np.median(steps_sec)) if len(steps_sec) else float(1 / rate),
+        period_sec=_period(steps_sec, float(1 / rate)),
         header_sec=_promised_sec(container, stream),
         broken=packets.broken,
+        interlaced=stream.codec_context.field_order > PROGRESSIVE,
     )
     lost = np.searchsorted(pts, np.array(packets.losses).reshape(-1, 2)).clip(max=len(pts) - 1)
     if container.format.name == "mpegts":
@@ -135,10 +140,15 @@ def _open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoSt
     if not streams:
         raise UserError(f"{path}: there are no pictures in it, or of a kind that is not known")
     stream = streams[0]
-    stream.thread_type = "AUTO"
-    stream.codec_context.thread_count = os.cpu_count() or 1  # its own choice is a fifth slower
+    stream.codec_context.thread_count = 1  # with more, damage is now and then not reported
     stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer"}
     return container, stream, any(name == container.format.name for _, name, _ in complaints)
+
+
+def _period(steps_sec: np.ndarray, average_sec: float) -> float:
+    """The median step; the average where rounding alone tells them apart, as in Matroska."""
+    median_sec = float(np.median(steps_sec)) if len(steps_sec) else average_sec
+    return average_sec if abs(median_sec - average_sec) < CLOCK_SEC else median_sec
 
 
 def _promised_sec(container: av.container.InputContainer, stream: av.VideoStream) -> float:
@@ -246,42 +256,44 @@ def read_sequence_at(
     fps None takes consecutive frames of the file instead. Raises UserError when the video ends
     first, where frames are missing or damaged, and over a hole in time.
     """
-    indices = frames_at(video, start_sec, seq_frames, fps)
-    first, last = int(indices[0]), int(indices[-1])
-    if video.damaged[first : last + 1].any():
+    indices = frames_at(video, start_sec, seq_frames, fps).tolist()
+    if video.damaged[indices[0] : indices[-1] + 1].any():
         raise UserError("the file is damaged there")
+    video.recent = {k: frame for k, frame in video.recent.items() if k >= indices[0]}
     try:
-        _decode(video, first, last)
+        with ThreadPoolExecutor() as pool:  # makes frames small while the next are decoded
+            _decode(video, indices, pool)
+            for k in set(indices):  # decoded ahead for the sequence before
+                if isinstance(video.recent[k], av.VideoFrame):
+                    video.recent[k] = _small(video.recent[k], pool)
     except Damage as damage:
         _mark_damaged(video, damage.first, damage.last)
         video.decoder, video.position, video.recent = iter(()), NOWHERE, {}
         video.container.close()  # a decoder that met damage can be wrong long after it
         video.container, video.stream, _ = _open_container(video.path)
         raise UserError("the file is damaged there") from damage
-    video.recent = {k: frame for k, frame in video.recent.items() if k >= first}
-    with ThreadPoolExecutor() as pool:
-        shown = sorted(set(indices.tolist()))
-        video.recent |= zip(shown, pool.map(_small, (video.recent[k] for k in shown)), strict=True)
-    return [video.recent[k] for k in indices.tolist()]
+    return [video.recent[k].result() for k in indices]
 
 
-def _small(frame: av.VideoFrame | np.ndarray) -> np.ndarray:
-    """uint8 (224, 224, 3) BGR, upright, as OpenCV's reader and cv2.resize give it."""
-    if isinstance(frame, np.ndarray):  # made small already, for the sequence before
-        return frame
-    image = frame.to_ndarray(format="bgr24", interpolation="BICUBIC")
+def _small(frame: av.VideoFrame, pool: ThreadPoolExecutor) -> Future:
+    """Of uint8 (224, 224, 3) BGR, upright, as OpenCV's reader and cv2.resize give it."""
+    image = frame.to_ndarray(format="bgr24", interpolation="BICUBIC")  # not safe in threads
     if frame.rotation % 360 in TURNS:
         image = cv2.rotate(image, TURNS[frame.rotation % 360])
-    return cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    return pool.submit(cv2.resize, image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
-def _decode(video: Video, first: int, last: int) -> None:
-    """Brings frames first to last, and some after them, into video.recent; raises Damage."""
-    last = min(last + AHEAD_FRAMES, len(video.pts) - 1)
-    missing = [k for k in range(first, last + 1) if k not in video.recent]
+def _decode(video: Video, indices: list[int], pool: ThreadPoolExecutor) -> None:
+    """Brings the wanted frames, and some after them, into video.recent; raises Damage.
+
+    All frames between them are decoded and checked as well; those not wanted are not kept.
+    """
+    last = min(indices[-1] + AHEAD_FRAMES, len(video.pts) - 1)
+    ahead = range(indices[-1] + 1, last + 1)
+    missing = {*indices, *ahead} - video.recent.keys()
     if not missing:
         return
-    first = missing[0]
+    first = max(min(missing) - video.interlaced, 0)
     before = video.key_pts[video.key_pts <= video.pts[first]]
     if not len(before):
         raise Damage(0, first)
@@ -289,14 +301,18 @@ def _decode(video: Video, first: int, last: int) -> None:
     if not video.position < first or key - video.position > SEEK_FRAMES:
         video.decoder, video.position = _decode_from(video, int(before[-1])), key - 1
     video.skip_pts = int(video.pts[first])
+    shown = None
     while video.position < last:
         expected = max(video.position + 1, first)
         index, frame = next(video.decoder, (len(video.pts), None))
-        if index > expected or index < video.position:
+        found = {index: frame}
+        if video.interlaced and index == expected + 1:  # between them, the second field of a frame
+            found = {expected: shown, index: frame}
+        elif index > expected or index < video.position:
             raise Damage(expected, index)
-        video.position = index
-        if index >= first:
-            video.recent[index] = frame
+        video.position, shown = index, frame
+        for k in found.keys() & missing:
+            video.recent[k] = found[k] if k in ahead else _small(found[k], pool)
 
 
 def _decode_from(video: Video, key_pts: int) -> Iterator[tuple[int, av.VideoFrame]]:

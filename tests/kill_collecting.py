@@ -32,29 +32,32 @@ def collect_and_be_killed(video: Path, data: Path, rng: np.random.Generator) -> 
         os._exit(0)
     time.sleep(pause)
     os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL), "collecting failed of itself"
+    return code != 0
 
 
-def check_what_is_there(split_dir: Path) -> None:
-    """Every sequence that can be seen is whole and listed once."""
+def check_what_is_there(split_dir: Path) -> int:
+    """How many sequences can be seen; each of them is whole and listed once."""
     if not (split_dir / "sequences").is_dir():
-        return
+        return 0
     listed = list(read_sources(split_dir)["sequence"])
     for folder in (split_dir / "sequences").glob("seq_*"):
         pictures = [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
         assert len(pictures) == 30 and all(p.shape == (224, 224, 3) for p in pictures), folder
         assert listed.count(folder.name) == 1, folder
+    return len(list((split_dir / "sequences").glob("seq_*")))
 
 
 def main() -> None:
     video, folder, kills = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     rng, data, hit = np.random.default_rng(0), 0, 0
+    half_way = set()
     while hit < kills:
-        if collect_and_be_killed(video, folder / str(data), rng):
-            hit += 1
-        else:
-            data += 1
-        check_what_is_there(folder / str(data) / "train")
+        killed = collect_and_be_killed(video, folder / str(data), rng)
+        half_way.add(check_what_is_there(folder / str(data) / "train"))
+        hit, data = (hit + 1, data) if killed else (hit, data + 1)
+    assert len(half_way) > 5, "the kills met no collecting at work"
     print(hit)
 
 

@@ -1,3 +1,4 @@
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,47 @@ def test_a_list_with_one_video_in_two_splits_is_refused_before_anything_is_fetch
     assert "in both train and test" in str(caught.value)
     assert "x.mp4: no split 'all'" in str(caught.value)
     assert not youtube.made
+
+
+def test_a_list_without_a_video_says_so(data):
+    (data / "videos.csv").write_text("split,video\n")
+    with pytest.raises(UserError, match="names no video"):
+        collect(data)
+    with pytest.raises(UserError, match="names no video for test"):
+        collect(data, "--split", "test")
+
+
+def test_a_bad_playlist_stops_no_other(data, video, monkeypatch, capsys):
+    def fails(*_):
+        raise KeyError("contents")
+
+    monkeypatch.setattr("pytubefix.Playlist", fails)
+    playlist = "https://www.youtube.com/playlist?list=PL1"
+    assert collect(data, playlist, video, "--split", "train") == 1
+    assert len(read_sources(data / "train")) == 5
+    assert "no longer understands YouTube" in capsys.readouterr().out
+
+
+def test_a_file_that_a_person_put_among_the_downloads_is_never_removed(data, video, monkeypatch):
+    youtube_answers(monkeypatch, {})
+    (data / "videos").mkdir()
+    for number, name in enumerate([f"{ONE}.mp4", f"Final [{TWO}].mp4"]):
+        write_video(data / "videos" / name, "30", 300 + number)
+    for each in (ONE, TWO):
+        assert collect(data, f"youtu.be/{each}", "--split", "train", "--no-keep-video") == 0
+    assert len(list((data / "videos").glob("*.mp4"))) == 2
+    assert len(read_sources(data / "train")) == 10
+
+
+def test_a_copy_is_counted_for_what_it_added(data, video, tmp_path, capsys):
+    collect(data, video, "--split", "train")
+    shutil.copy(video, tmp_path / "copy.mp4")
+    capsys.readouterr()
+    more = [tmp_path / "copy.mp4", "--split", "train", "--interval-sec", "1"]
+    for arguments in ([*more, "--dry-run"], more):
+        assert main([*map(str, arguments), "--data", str(data)]) == 0
+    planned, done = capsys.readouterr().out.split("in all;")
+    assert " 5      5 " in planned and "train: 5 sequences added, 10 in all" in done
 
 
 def test_without_a_list_and_without_videos_it_says_what_to_write(data):

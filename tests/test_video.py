@@ -1,6 +1,7 @@
 import subprocess
 import wave
 
+import av
 import cv2
 import imageio_ffmpeg
 import numpy as np
@@ -26,6 +27,7 @@ OTHER_ENCODINGS = {
     "hevc.mp4": ["-c:v", "libx265", "-x265-params", "log-level=none", "-g", "40"],
     "xvid.avi": ["-c:v", "mpeg4", "-vtag", "xvid", "-bf", "2", "-g", "40", "-q:v", "3"],
     "v.flv": [*H264, "-g", "40"],
+    "interlaced.ts": [*H264, "-g", "40", "-flags", "+ildct+ilme", "-x264-params", "tff=1"],
 }
 
 
@@ -36,6 +38,11 @@ def on_screen(rate, start_sec, count=30):
 
 def numbers(video, start_sec, **options):
     return [number_in(frame) for frame in read_sequence_at(video, start_sec, **options)]
+
+
+def decode_all(path):
+    with av.open(path) as container:
+        return list(container.decode(video=0))
 
 
 def ffmpeg(*arguments):
@@ -96,6 +103,18 @@ def test_pictures_are_those_of_opencv_to_the_bit_turned_upright(tmp_path, turn):
     for picture, frame in zip(pictures[15:45], frames, strict=True):
         expected = cv2.resize(picture, (224, 224), interpolation=cv2.INTER_AREA)
         np.testing.assert_array_equal(frame, expected)
+
+
+@pytest.mark.parametrize("start_sec", [0, 1.0, 1.0 + 1 / 30, 7.0])
+def test_a_second_field_is_on_screen_as_the_frame_that_it_completes(tmp_path, start_sec):
+    """No encoder at hand writes fields, so the decoder is played: it leaves every other one out."""
+    video = open_video(write_video(tmp_path / "v.ts", "30", 240, *OTHER_ENCODINGS["interlaced.ts"]))
+    assert video.interlaced
+    pictures = decode_all(video.path)
+    near = max(int(start_sec * 30) // 2 * 2 - 2, 0)  # or it would seek, and play no more
+    video.decoder = iter([(k, pictures[k]) for k in range(near, 240, 2)])
+    video.position = near - 1
+    assert numbers(video, start_sec) == [n // 2 * 2 for n in on_screen(30, start_sec)]
 
 
 def test_what_an_edit_list_cuts_away_is_not_shown(tmp_path):
@@ -263,6 +282,27 @@ def test_five_percent_of_garbage_everywhere_gives_exact_sequences_or_none(
         (tmp_path / name).write_bytes(data.tobytes())
         _, refused = exact_and_refused(tmp_path / name, whole, STARTS)
         assert refused > 0
+
+
+def test_damage_is_reported_each_time_it_is_met(tmp_path):
+    """With several threads FFmpeg now and then hands on a damaged frame as a good one."""
+    source = ["-f", "lavfi", "-i", "testsrc2=s=640x360:r=30:d=4"]
+    ffmpeg(*source, *H264, "-g", "30", tmp_path / "v.mp4")
+    data = bytearray((tmp_path / "v.mp4").read_bytes())
+    at = len(data) // 2
+    data[at : at + 40] = np.random.default_rng(2).bytes(40)
+    (tmp_path / "v.mp4").write_bytes(data)
+    outcomes = set()
+    for _ in range(12):
+        video, outcome = open_video(tmp_path / "v.mp4"), []
+        for start_sec in (0.0, 1.0, 2.0, 3.0):
+            try:
+                frames = read_sequence_at(video, start_sec)
+                outcome.append(hash(np.stack(frames).tobytes()))
+            except UserError:
+                outcome.append(None)
+        outcomes.add(tuple(outcome))
+    assert len(outcomes) == 1 and None in outcomes.pop()
 
 
 def test_a_transport_stream_that_lost_packets_gives_exact_sequences_or_none(tmp_path, whole_files):
