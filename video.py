@@ -9,6 +9,7 @@ data looks like any other, and a lost one leaves its time to its neighbour. The 
 OpenCV's, bit for bit.
 """
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -155,6 +156,9 @@ def _promised_sec(container: av.container.InputContainer, stream: av.VideoStream
     """How long the pictures should last, or pictures and sound where that is all it says."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
+    tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    if tag:  # as Matroska has it
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
     return (container.duration or 0) / av.time_base
 
 

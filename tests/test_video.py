@@ -123,6 +123,15 @@ def test_what_an_edit_list_cuts_away_is_not_shown(tmp_path):
     assert numbers(open_video(tmp_path / "cut.mp4"), 1.0) == on_screen(30, 3.5)
 
 
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path, name):
+    path = write_video(tmp_path / "pictures.mp4", "30", 120)
+    sound = ["-f", "lavfi", "-t", "9", "-i", "anoisesrc"]
+    ffmpeg("-i", path, *sound, "-c:v", "copy", "-c:a", "aac", tmp_path / name)
+    video = open_video(tmp_path / name)
+    assert not video.breaks_off and numbers(video, 3.0) == on_screen(30, 3.0)
+
+
 def test_a_hole_in_time_refuses_the_sequence_that_holds_it(tmp_path):
     hole = ["-vf", "select='lt(n,45)+gt(n,75)'", "-fps_mode", "passthrough"]
     video = open_video(write_video(tmp_path / "v.mp4", "30", 200, *H264, *hole))
