@@ -31,6 +31,7 @@ from sources import (
     known_name,
     list_collected,
     read_sources,
+    rows_of,
     video_key,
     video_name,
     youtube_id,
@@ -133,7 +134,8 @@ def plan_all(
                 name = known_name(data_dir, split, name, file_sha256(path))
                 missing = settings.starts(opened.end_sec, 1 / opened.period_sec)
                 opened.container.close()
-            have = collected_starts(data_dir / split, name)
+            split_dir = data_dir / split
+            have = collected_starts(split_dir, rows_of(read_sources(split_dir), name))
             to_make, there = sum(start not in have for start in missing), len(have)
             result = ""
         except UserError as error:

@@ -121,16 +121,16 @@ def missing_by_record(
     if path and not (path.is_file() and str(path.stat().st_size) == record["bytes"].iloc[0]):
         return None
     split_dir = data_dir / split
-    if _differs(split_dir, rows_of(read_sources(split_dir), name), settings, settings.fps):
+    before = rows_of(read_sources(split_dir), name)
+    if _differs(split_dir, before, settings, settings.fps):
         return None
-    have = collected_starts(split_dir, name)
+    have = collected_starts(split_dir, before)
     starts = settings.starts(float(record["duration_sec"].iloc[0]), settings.fps)
     return [start for start in starts if start not in have]
 
 
-def collected_starts(split_dir: Path, name: str) -> set[float]:
-    """The starts, in seconds to the millisecond, of a video's sequences whose folders are there."""
-    rows = rows_of(read_sources(split_dir), name)
+def collected_starts(split_dir: Path, rows: pd.DataFrame) -> set[float]:
+    """The starts, in seconds to the millisecond, of those of a video's rows whose folders exist."""
     there = [(split_dir / "sequences" / sequence).is_dir() for sequence in rows["sequence"]]
     return set(rows.loc[there, "start_sec"].astype(float).round(3))
 
@@ -148,7 +148,8 @@ def _extract(
     with one_writer(data_dir):  # of all splits, so that no other can take the same video meanwhile
         name = known_name(data_dir, split, name, sha256)
         sources = recover(split_dir)
-        _refuse_other(video, split_dir, rows_of(sources, name), settings, rate)
+        before = rows_of(sources, name)
+        _refuse_other(video, split_dir, before, settings, rate)
         write_record(
             data_dir,
             split=split,
@@ -157,7 +158,7 @@ def _extract(
             sha256=sha256,
             duration_sec=f"{duration_sec:.3f}",
         )
-        have = collected_starts(split_dir, name)
+        have = collected_starts(split_dir, before)
         missing = [start for start in starts if start not in have]
         number = highest_number(split_dir, sources)
         kept = len(starts) - len(missing)
@@ -183,7 +184,8 @@ def _extract(
                     written_sec = time.monotonic()
         finally:
             video.container.close()
-            publish(split_dir, _with_rows(sources, rows))
+            if rows:
+                publish(split_dir, _with_rows(sources, rows))
     return len(rows), _problems(video, kept + len(rows), refused, stopped)
 
 

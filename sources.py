@@ -64,8 +64,7 @@ def video_name(video: str | Path, data_dir: str | Path) -> str:
     """How sequences.csv names a video: its watch address, or its path, relative to the data folder
     if inside it, else in full."""
     if is_address(video):
-        video_id = youtube_id(video)
-        return watch_address(video_id) if video_id else str(video)
+        return _plain(str(video))
     path, data_dir = Path(video).resolve(), Path(data_dir).resolve()
     return (path.relative_to(data_dir) if path.is_relative_to(data_dir) else path).as_posix()
 
