@@ -24,8 +24,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from dataset import decode_frames, read_bytes
 from files import UserError, one_writer, run_command, write_whole
+from frames import decode_frames, read_bytes
 from model import PREPROCESSING, backbone_hash, build_backbone, normalise
 
 READ_AHEAD = 4  # sequences decoded while one is computed: 4.5 MB each

@@ -91,17 +91,25 @@ def read_table(path: str | Path, columns: tuple[str, ...], others: bool = False)
 
 
 @contextmanager
-def one_writer(folder: str | Path) -> Iterator[None]:
-    """Holds `folder` for this process; a second one waits and says so. A killed one lets go."""
+def one_writer(
+    folder: str | Path, name: str = ".lock", patience_sec: float | None = None
+) -> Iterator[None]:
+    """Holds `folder` for this process; a second one waits and says so. A killed one lets go.
+
+    Locks of other names are held apart. Raises UserError after patience_sec (None: never).
+    """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", is_singleton=True)  # the same process may hold it twice
+        lock = FileLock(folder / name, is_singleton=True)  # the same process may hold it twice
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            print(f"another process is writing {folder}: waiting for it to finish", file=sys.stderr)
-            lock.acquire()
+            if patience_sec is None:
+                print(f"another process is writing {folder}: waiting for it", file=sys.stderr)
+            lock.acquire(timeout=-1 if patience_sec is None else patience_sec)
+    except Timeout as error:
+        raise UserError(f"another process still holds {folder / name}: is it stopped?") from error
     except OSError as error:
         raise UserError(
             f"cannot write in {folder}: {error.strerror or error}; choose another folder, or "

@@ -18,10 +18,11 @@ from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18
 
 from files import UserError, write_whole
+from frames import SIZE
 
 # How torchvision's ImageNet weights want their input: RGB in 0..1, less the mean, over the std.
 PREPROCESSING = {
-    "size": 224,
+    "size": SIZE,
     "resize": "area, aspect not kept",
     "mean": [0.485, 0.456, 0.406],
     "std": [0.229, 0.224, 0.225],

@@ -14,7 +14,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from dataset import read_sequence
+from frames import read_sequence
 
 COLOURS = ("#8a94a6", "#d1495b")  # class 0, class 1
 NOTE = "synthetic data"

@@ -18,7 +18,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from dataset import has_data, is_synthetic
-from files import SPLITS, UserError, one_writer, read_table, run_command, write_table, write_whole
+from files import SPLITS, UserError, one_writer, run_command, write_table, write_whole
+from matches import label_of, read_marks
 from sample_match import draw_match
 from sequences import Settings, collect_video
 from sources import read_sources
@@ -96,12 +97,9 @@ def label_from_truth(data_dir: Path, split: str) -> None:
     """Writes <split>.csv: label 1 where at least half of the sequence lies inside a true rally."""
     rows = []
     for row in read_sources(data_dir / split).itertuples():
-        truth = (data_dir / row.video).with_suffix(".csv")
-        rallies = read_table(truth, ("start_sec", "end_sec")).astype(float)
+        truth = read_marks((data_dir / row.video).with_suffix(".csv"))
         start = float(row.start_sec)
-        end = start + SEQUENCE_SEC
-        inside = rallies["end_sec"].clip(upper=end) - rallies["start_sec"].clip(lower=start)
-        label = int(inside.clip(lower=0).sum() >= SEQUENCE_SEC / 2)
+        label = label_of(start, start + SEQUENCE_SEC, truth)
         rows.append({"sequence": row.sequence, "label": label})
     write_table(data_dir / split / f"{split}.csv", pd.DataFrame(rows))
 

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 
 from files import UserError
+from frames import SIZE
 
-SIZE = 224
 CLOCK_SEC = 0.001  # Matroska and FLV round timestamps to milliseconds
 SEEK_FRAMES = 16  # what a seek costs: nearer than this, decoding on is quicker
 AHEAD_FRAMES = 8  # decoded beyond a sequence, so that damage beginning in its last frame shows

@@ -25,8 +25,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from files import UserError
+from frames import SIZE
 from sample_match import draw_match
-from video import CLOCK_SEC, SIZE, open_video, read_sequence_at
+from video import CLOCK_SEC, open_video, read_sequence_at
 
 STARTS = [0.5 * k for k in range(18)]
 H264 = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 30"

@@ -27,8 +27,9 @@ from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dataset import FeatureDataset, frame_paths
+from dataset import FeatureDataset
 from features import extract_features, save_features
+from frames import frame_paths
 from model import RES_LSTM, build_backbone
 from sample_match import draw_match
 from sequences import Settings, collect_video

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from conftest import write_data, write_sequence
-from dataset import SequenceDataset, describe, load_splits, read_sequence
+from dataset import SequenceDataset, describe, load_splits
 from files import UserError
+from frames import read_sequence
 from model import normalise
 
 

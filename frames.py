@@ -1,0 +1,58 @@
+"""The frames of a sequence on disk: which files they are, their bytes, their pictures.
+
+Imports no torch, so that collecting and labelling start at once.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from files import UserError
+
+SIZE = 224
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def frame_paths(folder: Path) -> list[Path]:
+    """The image files of a sequence's folder in the order of their numbers."""
+    paths = [p for p in folder.iterdir() if p.suffix.lower() in FRAME_SUFFIXES and p.name[0] != "."]
+    return sorted(paths, key=lambda p: [int(s) for s in re.findall(r"\d+", p.stem)] or [0])
+
+
+def read_bytes(folder: Path, seq_frames: int | None = 30) -> tuple[list[bytes], str]:
+    """The encoded frames of a sequence, and a fingerprint that changes with any of their bytes.
+
+    Raises UserError when the folder is missing or does not hold seq_frames files (None: any).
+    """
+    try:
+        frames = [path.read_bytes() for path in frame_paths(folder)]
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}") from error
+    if seq_frames is not None and len(frames) != seq_frames:
+        raise UserError(f"{len(frames)} frames instead of {seq_frames}")
+    digest = hashlib.blake2b(digest_size=16)
+    for frame in frames:
+        digest.update(len(frame).to_bytes(8, "little") + frame)
+    return frames, digest.hexdigest()
+
+
+def decode_frames(encoded: list[bytes]) -> np.ndarray:
+    """Encoded images -> uint8 (T, 3, 224, 224) RGB, resized if need be; UserError if broken."""
+    frames = np.empty((len(encoded), 3, SIZE, SIZE), np.uint8)
+    for k, data in enumerate(encoded):
+        cut_off = data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]
+        bgr = None if cut_off or not data else cv2.imdecode(np.frombuffer(data, np.uint8), 1)
+        if bgr is None:
+            raise UserError(f"frame {k + 1} is {'cut off' if cut_off else 'no readable image'}")
+        if bgr.shape[:2] != (SIZE, SIZE):
+            bgr = cv2.resize(bgr, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        frames[k] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
+    return frames
+
+
+def read_sequence(folder: str | Path, seq_frames: int | None = 30) -> np.ndarray:
+    """One sequence's frames, uint8 (T, 3, 224, 224) RGB, 0 to 255."""
+    return decode_frames(read_bytes(Path(folder), seq_frames)[0])

@@ -1,0 +1,232 @@
+"""A split's labels, Data/<split>/<split>.csv: each answer whole on disk, none silently lost.
+
+Whoever changes a label says what it believes is there: where another program or a second tab has
+put something else meanwhile, that is kept and the caller is told. Imports no torch.
+"""
+
+import os
+import random
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from files import UserError, one_writer, read_table, write_table
+from steps import Step, append_steps, last_step, log_path, read_steps, standing, time_now
+
+COLUMNS = ("sequence", "label")
+LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}  # as written by hand or by a spreadsheet
+CLASS_NAMES = ("non-rally", "rally")
+REPEAT_SHARE = 0.05  # of the answers come back for a second one, unannounced
+REPEAT_AFTER = 20  # answers at least, so that the first one is not just remembered
+PATIENCE_SEC = 5.0  # others hold the table for milliseconds
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A sequence's new label, "0", "1" or "" (none), and the one that the person saw before."""
+
+    sequence: str
+    label: str
+    seen: str
+
+
+def labels_path(split_dir: Path) -> Path:
+    return split_dir / f"{split_dir.name}.csv"
+
+
+def list_sequences(split_dir: Path) -> tuple[list[str], list[str]]:
+    """(the sequences' names in the order of their numbers, what is wrong with other folders)."""
+    try:
+        with os.scandir(split_dir / "sequences") as entries:
+            names = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir()]
+    except FileNotFoundError:
+        return [], [f"there is no folder {split_dir / 'sequences'}: collect some first"]
+    except OSError as error:
+        raise UserError(f"{split_dir / 'sequences'}: {error.strerror or error}") from error
+    odd = [n for n in names if n != n.strip() or not n.isprintable()]
+    problems = [
+        f"the folder {ascii(name)} cannot stand in a table: rename it" for name in sorted(odd)
+    ]
+    return sorted(set(names) - set(odd), key=_by_number), problems
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """A key that sorts seq_2 before seq_10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def read_labels(split_dir: Path) -> dict[str, str]:
+    """{sequence: "0", "1", or whatever else stands there}; empty where there is no file.
+
+    A sequence with rows that contradict each other has them all, "0 and 1".
+    """
+    return _labels_of(_read_rows(split_dir))
+
+
+def _labels_of(rows: list[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for sequence, label in rows:
+        found.setdefault(sequence, []).append(_plain(label))
+    return {sequence: " and ".join(dict.fromkeys(each)) for sequence, each in found.items()}
+
+
+def _plain(label: str) -> str:
+    return str(LABELS[label]) if label in LABELS else label
+
+
+def _read_rows(split_dir: Path) -> list[tuple[str, str]]:
+    path = labels_path(split_dir)
+    if not path.exists():
+        return []
+    table = read_table(path, COLUMNS, others=True)
+    if len(table.columns) > len(COLUMNS):
+        raise UserError(
+            f"{path} has columns besides sequence,label ({', '.join(table.columns[2:])}), which "
+            "would be lost in saving labels: keep them in another file"
+        )
+    return list(table.itertuples(index=False, name=None))
+
+
+@contextmanager
+def _held(split_dir: Path) -> Iterator[None]:
+    """One process at a time; not the lock of collecting, which may be held for an hour."""
+    with one_writer(split_dir, ".labels.lock", PATIENCE_SEC):
+        yield
+
+
+def save_labels(
+    split_dir: Path, answers: list[Answer], what: str = "label"
+) -> tuple[str, dict[str, str]]:
+    """Writes answers to the table, and first to its log; returns once both are on disk.
+
+    Returns (the time that names the step, {sequence: its label} of those in which another than
+    the one seen was found: these are left alone). Raises UserError when nothing could be saved.
+    """
+    with _held(split_dir):
+        rows = _read_rows(split_dir)
+        labels = _labels_of(rows)
+        now = {answer.sequence: labels.get(answer.sequence, "") for answer in answers}
+        given = [a for a in answers if now[a.sequence] in (a.seen, a.label)]
+        time = time_now()
+        steps = [Step(time, a.sequence, now[a.sequence], a.label, what) for a in given]
+        _change(split_dir, rows, steps)
+    kept = {a.sequence for a in given}
+    return time, {sequence: label for sequence, label in now.items() if sequence not in kept}
+
+
+def _change(split_dir: Path, rows: list[tuple[str, str]], steps: list[Step]) -> None:
+    """Logs steps, then puts their new labels into the table, which keeps its order."""
+    if not steps:
+        return
+    log = log_path(labels_path(split_dir))
+    size = append_steps(log, steps)
+    changes = {step.sequence: step.new for step in steps if step.new != step.old}
+    if not changes:
+        return
+    new, kept = dict(changes), []
+    for sequence, label in rows:
+        if sequence not in changes:
+            kept.append((sequence, label))
+        elif sequence in new:  # its first row takes the new label, others of it go
+            kept.append((sequence, new.pop(sequence)))
+    kept += new.items()
+    table = pd.DataFrame([row for row in kept if row[1] != ""], columns=list(COLUMNS), dtype=str)
+    try:
+        write_table(labels_path(split_dir), table)
+    except UserError:
+        os.truncate(log, size)  # what was not done shall not be undone
+        raise
+
+
+def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]]:
+    """Takes back the step of that time, or the last one: (sequence, its label now, done?) each.
+
+    A label that has been changed elsewhere since stays (done is False). Empty when there is
+    nothing to undo.
+    """
+    path = log_path(labels_path(split_dir))
+    with _held(split_dir):
+        steps = last_step(read_steps(path), time, ("label", "repeat"))
+        rows = _read_rows(split_dir)
+        labels = _labels_of(rows)
+        result, back, now_time = [], [], time_now()
+        for step in steps:
+            now = labels.get(step.sequence, "")
+            done = step.what == "repeat" or now == step.new
+            after = step.old if done and step.what != "repeat" else now
+            back.append(Step(now_time, step.sequence, now, after, f"undo {step.time}"))
+            result.append((step.sequence, after, done))
+        _change(split_dir, rows, back)
+    return result
+
+
+def save_repeat(split_dir: Path, sequence: str, label: str) -> str:
+    """Keeps the second, blind answer in the log, the label as it is; returns the step's time."""
+    with _held(split_dir):
+        first = read_labels(split_dir).get(sequence, "")
+        step = Step(time_now(), sequence, first, label, "repeat")
+        append_steps(log_path(labels_path(split_dir)), [step])
+    return step.time
+
+
+def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
+    """A sequence to be answered once more: one of a person's, not asked twice, not just now.
+
+    None while so many have come back that they are REPEAT_SHARE of the answers.
+    """
+    steps = standing(read_steps(log_path(labels_path(split_dir))))
+    answered = list(dict.fromkeys(step.sequence for step in steps if step.what == "label"))
+    repeated = {step.sequence for step in steps if step.what == "repeat"}
+    if len(repeated) >= REPEAT_SHARE * len(answered):
+        return None
+    labels = read_labels(split_dir)
+    old_enough = answered[:-REPEAT_AFTER]
+    choice = [s for s in old_enough if s not in repeated and labels.get(s) in ("0", "1")]
+    return rng.choice(choice) if choice else None
+
+
+def agreement(split_dir: Path) -> dict:
+    """How well a person's blind second answers agree with the first ones.
+
+    n, same, kappa (Cohen 1960; None where it is not defined, as with a single class), same_95
+    (Wilson's 95 % interval of the share that agree), and of those that differ: sequence, first,
+    second.
+    """
+    import scipy.stats  # a second of imports that labelling itself does not need
+    from sklearn.metrics import cohen_kappa_score
+
+    steps = standing(read_steps(log_path(labels_path(split_dir))))
+    pairs = [s for s in steps if s.what == "repeat" and {s.old, s.new} <= {"0", "1"}]
+    first, second = [step.old for step in pairs], [step.new for step in pairs]
+    same = sum(step.old == step.new for step in pairs)
+    defined = len({*first, *second}) == 2
+    wilson = scipy.stats.binomtest(same, len(pairs)).proportion_ci(method="wilson") if pairs else ()
+    return {
+        "n": len(pairs),
+        "same": same,
+        "kappa": float(cohen_kappa_score(first, second)) if defined else None,
+        "same_95": list(wilson) or None,
+        "different": [
+            {"sequence": s.sequence, "first": s.old, "second": s.new}
+            for s in pairs
+            if s.old != s.new
+        ],
+    }
+
+
+def read_flags(split_dir: Path) -> list[str]:
+    """The sequences that a person wants to come back to."""
+    path = split_dir / "flagged.csv"
+    return list(read_table(path, ("sequence",))["sequence"]) if path.exists() else []
+
+
+def save_flag(split_dir: Path, sequence: str, flagged: bool) -> None:
+    """Puts a sequence on the list of flagged ones, or takes it off."""
+    with _held(split_dir):
+        others = [name for name in read_flags(split_dir) if name != sequence]
+        names = [*others, sequence] if flagged else others
+        write_table(split_dir / "flagged.csv", pd.DataFrame({"sequence": names}, dtype=str))

@@ -1,0 +1,108 @@
+"""The log beside a table of answers: who reads it can undo every step, also days later.
+
+    time,sequence,old,new,what
+
+One line for each answer changed; those given at once share their time, which names the step. what
+is "label", "repeat" (a blind repeat: the table stays), "marks" (from the marks of a match) or
+"undo TIME". Lines are only ever added.
+"""
+
+import csv
+import io
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from files import UserError
+
+COLUMNS = ("time", "sequence", "old", "new", "what")
+
+
+class Step(NamedTuple):
+    """One answer's change; "" stands for no answer."""
+
+    time: str
+    sequence: str
+    old: str
+    new: str
+    what: str
+
+
+def log_path(table: Path) -> Path:
+    """Data/train/train.csv -> Data/train/train.log.csv"""
+    return table.with_name(f"{table.stem}.log.csv")
+
+
+def time_now() -> str:
+    """UTC to the microsecond, 2026-11-24T20:15:30.123456Z: the name of a step."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def append_steps(path: Path, steps: list[Step]) -> int:
+    """Adds lines and syncs them; returns how many bytes the log had before.
+
+    Raises UserError, and leaves the log as it was, if it cannot.
+
+    What a killed process left unfinished at the end, which nobody was told is saved, goes.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+b") as file:
+            size = _whole_bytes(file)
+            file.truncate(size)
+            if size == 0:
+                writer.writerow(COLUMNS)
+            writer.writerows(steps)
+            try:
+                file.write(text.getvalue().encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(path, size)
+                raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    return size
+
+
+def _whole_bytes(file: io.BufferedRandom) -> int:
+    """How many of its bytes are whole lines."""
+    size = file.seek(0, os.SEEK_END)
+    while size:
+        file.seek(size - 1)
+        if file.read(1) == b"\n":
+            return size
+        size -= 1
+    return 0
+
+
+def read_steps(path: Path) -> list[Step]:
+    """All steps, oldest first; none where there is no log. A torn last line is left out."""
+    if not path.exists():
+        return []
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read: {error}; move it away to go on") from error
+    bad = [number for number, row in enumerate(rows, 1) if len(row) != len(COLUMNS)]
+    if bad or (rows and tuple(rows[0]) != COLUMNS):
+        line = f"line {bad[0]}" if bad else "the first line"
+        raise UserError(f"{path}: {line} is not {','.join(COLUMNS)}; move it away to go on")
+    return [Step(*row) for row in rows[1:]]
+
+
+def standing(steps: list[Step]) -> list[Step]:
+    """Those that have not been undone."""
+    undone = {step.what.removeprefix("undo ") for step in steps if step.what.startswith("undo ")}
+    return [s for s in steps if s.time not in undone and not s.what.startswith("undo ")]
+
+
+def last_step(steps: list[Step], time: str | None, kinds: tuple[str, ...]) -> list[Step]:
+    """The lines of the step named, or of the last one of these kinds; none if undone already."""
+    left = [step for step in standing(steps) if step.what in kinds]
+    time = time or (left[-1].time if left else None)
+    return [step for step in left if step.time == time]
