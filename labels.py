@@ -15,7 +15,16 @@ from pathlib import Path
 import pandas as pd
 
 from files import UserError, one_writer, read_table, write_table
-from steps import Step, append_steps, last_step, log_path, read_steps, standing, time_now
+from steps import (
+    Step,
+    append_steps,
+    last_step,
+    log_path,
+    read_steps,
+    standing,
+    time_now,
+    write_with_log,
+)
 
 COLUMNS = ("sequence", "label")
 LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}  # as written by hand or by a spreadsheet
@@ -122,10 +131,9 @@ def _change(split_dir: Path, rows: list[tuple[str, str]], steps: list[Step]) -> 
     """Logs steps, then puts their new labels into the table, which keeps its order."""
     if not steps:
         return
-    log = log_path(labels_path(split_dir))
-    size = append_steps(log, steps)
     changes = {step.sequence: step.new for step in steps if step.new != step.old}
     if not changes:
+        append_steps(log_path(labels_path(split_dir)), steps)
         return
     new, kept = dict(changes), []
     for sequence, label in rows:
@@ -135,11 +143,7 @@ def _change(split_dir: Path, rows: list[tuple[str, str]], steps: list[Step]) -> 
             kept.append((sequence, new.pop(sequence)))
     kept += new.items()
     table = pd.DataFrame([row for row in kept if row[1] != ""], columns=list(COLUMNS), dtype=str)
-    try:
-        write_table(labels_path(split_dir), table)
-    except UserError:
-        os.truncate(log, size)  # what was not done shall not be undone
-        raise
+    write_with_log(labels_path(split_dir), table, steps)
 
 
 def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]]:
@@ -230,3 +234,19 @@ def save_flag(split_dir: Path, sequence: str, flagged: bool) -> None:
         others = [name for name in read_flags(split_dir) if name != sequence]
         names = [*others, sequence] if flagged else others
         write_table(split_dir / "flagged.csv", pd.DataFrame({"sequence": names}, dtype=str))
+
+
+def read_class_names(data_dir: Path) -> tuple[str, str]:
+    """What labels 0 and 1 mean in this data: classes.csv (label,name), else non-rally and rally."""
+    path = data_dir / "classes.csv"
+    if not path.exists():
+        return CLASS_NAMES
+    names = dict(read_table(path, ("label", "name")).itertuples(index=False, name=None))
+    if set(names) != {"0", "1"} or "" in names.values():
+        raise UserError(f"{path} should be label,name and two more lines: 0,NAME and 1,NAME")
+    return names["0"], names["1"]
+
+
+def save_class_names(data_dir: Path, names: tuple[str, str]) -> None:
+    """Keeps them for the next time."""
+    write_table(data_dir / "classes.csv", pd.DataFrame({"label": ["0", "1"], "name": names}))

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from files import SPLITS, UserError, one_writer, read_table, write_table
-from frames import frame_paths
-from labels import PATIENCE_SEC, Answer, labels_path, read_labels, save_labels
-from sources import read_sources, video_key, video_name, youtube_id
-from steps import Step, append_steps, last_step, log_path, read_steps, standing, time_now
+from files import UserError, one_writer, read_table, write_table
+from labels import PATIENCE_SEC
+from sources import video_key, video_name, youtube_id
+from steps import Step, last_step, log_path, read_steps, time_now, write_with_log
 
 COLUMNS = ("start_sec", "end_sec")
+OWNER_COLUMNS = ("name", "video")  # of Data/marked.csv
 Marks = list[tuple[float, float]]  # (start_sec, end_sec) of each rally, in order
 
 
@@ -29,6 +29,35 @@ def match_name(name: str) -> str:
 
 def marks_path(data_dir: Path, name: str) -> Path:
     return data_dir / "matches" / f"{name}.csv"
+
+
+def marked_videos(data_dir: Path) -> dict[str, str]:
+    """{name of a table of marks: video_name of the video that they are of}."""
+    path = data_dir / "marked.csv"
+    if not path.exists():
+        return {}
+    return dict(read_table(path, OWNER_COLUMNS).itertuples(index=False, name=None))
+
+
+def claim_name(data_dir: Path, video: Path) -> str:
+    """The name of a video's marks, noted in marked.csv as being this one's.
+
+    Raises UserError where the marks of that name are another file's, which is still there.
+    """
+    full_name = video_name(video, data_dir)
+    name = match_name(full_name)
+    with one_writer(data_dir / "matches", ".marked.lock", PATIENCE_SEC):
+        owners = marked_videos(data_dir)
+        owner = owners.get(name, full_name)
+        if video_key(owner) != video_key(full_name) and (data_dir / owner).exists():
+            raise UserError(
+                f"{marks_path(data_dir, name)} holds the marks of {owner}: give {video} another "
+                "name before marking it"
+            )
+        if owners.get(name) != full_name:
+            rows = list((owners | {name: full_name}).items())
+            write_table(data_dir / "marked.csv", pd.DataFrame(rows, columns=list(OWNER_COLUMNS)))
+    return name
 
 
 def check_marks(marks: Marks, duration_sec: float = float("inf")) -> None:
@@ -123,88 +152,5 @@ def _mark(text: str) -> tuple[float, float]:
 
 
 def _write(path: Path, marks: Marks, steps: list[Step]) -> None:
-    if steps:
-        append_steps(log_path(path), steps)
     rows = [(f"{start:.3f}", f"{end:.3f}") for start, end in marks]
-    write_table(path, pd.DataFrame(rows, columns=list(COLUMNS), dtype=str))
-
-
-def inside_sec(start_sec: float, end_sec: float, marks: Marks) -> float:
-    """How much of the time from start_sec to end_sec lies in rallies."""
-    return sum(max(0.0, min(end, end_sec) - max(start, start_sec)) for start, end in marks)
-
-
-def label_of(start_sec: float, end_sec: float, marks: Marks) -> int:
-    """1 where at least half of the sequence lies in rallies."""
-    return int(inside_sec(start_sec, end_sec, marks) >= (end_sec - start_sec) / 2 - 1e-6)
-
-
-def label_from_matches(
-    data_dir: Path, video: str | None = None, until_sec: float = float("inf")
-) -> list[dict]:
-    """Labels the sequences of a marked match, or of all of them, but those of a person's.
-
-    Only sequences that end by until_sec. Returns a dict for each match and split that has its
-    sequences: split, video, marks, labelled, after (the last rally), kept (a person's), and the
-    names of those that `differ` from a person's and of those `straddling` an edge. Raises
-    UserError for marks that could be of two videos, and where there are none.
-    """
-    marked = sorted((data_dir / "matches").glob("*.csv"))
-    marked = [path for path in marked if not path.name.endswith(".log.csv")]
-    if video is not None:
-        name = video_name(video, data_dir)
-        marked = [path for path in marked if path.stem == match_name(name)]
-    if not marked:
-        raise UserError(f"no marks in {data_dir / 'matches'}: first labeling.py --match VIDEO")
-    result = []
-    for path in marked:
-        marks, owners = read_marks(path), set()
-        for split in SPLITS:
-            sources = read_sources(data_dir / split)
-            same = sources["video"].map(match_name) == path.stem
-            if video is not None:
-                same &= sources["video"].map(video_key) == video_key(name)
-            owners |= set(sources.loc[same, "video"].map(video_key))
-            if len(owners) > 1:
-                raise UserError(
-                    f"{path}: the marks of which of {', '.join(sorted(owners))}? Name it: "
-                    "--from-match VIDEO"
-                )
-            if same.any():
-                found = _label_rows(data_dir / split, sources[same], marks, until_sec)
-                result.append({"split": split, "video": path.stem, "marks": len(marks)} | found)
-    return result
-
-
-def _label_rows(split_dir: Path, rows: pd.DataFrame, marks: Marks, until_sec: float) -> dict:
-    """What label_from_matches tells of one video in one split."""
-    labels = read_labels(split_dir)
-    last = {s.sequence: s for s in standing(read_steps(log_path(labels_path(split_dir))))}
-    last_end = marks[-1][1] if marks else 0.0
-    answers, kept, differ, straddling, after = [], 0, [], [], 0
-    for row in rows.itertuples():
-        folder = split_dir / "sequences" / row.sequence
-        if not folder.is_dir():
-            continue
-        start = float(row.start_sec)
-        end = start + len(frame_paths(folder)) / float(row.fps)
-        if end > until_sec:
-            continue
-        label, now = str(label_of(start, end, marks)), labels.get(row.sequence, "")
-        if 0.001 < inside_sec(start, end, marks) < end - start - 0.001:
-            straddling.append(row.sequence)
-        step = last.get(row.sequence)
-        if now and not (step and step.what == "marks" and step.new == now):
-            kept += 1
-            differ += [row.sequence] if now != label else []
-            continue
-        after += start >= last_end
-        answers.append(Answer(row.sequence, label, now))
-    _, meanwhile = save_labels(split_dir, [a for a in answers if a.label != a.seen], "marks")
-    return {
-        "labelled": len(answers) - len(meanwhile),
-        "after": after,
-        "kept": kept + len(meanwhile),
-        "differ": differ,
-        "straddling": straddling,
-    }
+    write_with_log(path, pd.DataFrame(rows, columns=list(COLUMNS), dtype=str), steps)

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from dataset import has_data, is_synthetic
 from files import SPLITS, UserError, one_writer, run_command, write_table, write_whole
-from matches import label_of, read_marks
+from match_labels import label_of
+from matches import read_marks
 from sample_match import draw_match
 from sequences import Settings, collect_video
 from sources import read_sources

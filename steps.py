@@ -14,7 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from files import UserError
+import pandas as pd
+
+from files import UserError, write_table
 
 COLUMNS = ("time", "sequence", "old", "new", "what")
 
@@ -66,6 +68,16 @@ def append_steps(path: Path, steps: list[Step]) -> int:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return size
+
+
+def write_with_log(path: Path, table: pd.DataFrame, steps: list[Step]) -> None:
+    """Logs steps, then writes the table that they lead to; takes them back if it cannot."""
+    size = append_steps(log_path(path), steps)
+    try:
+        write_table(path, table)
+    except UserError:
+        os.truncate(log_path(path), size)  # what was not done shall not be undone
+        raise
 
 
 def _whole_bytes(file: io.BufferedRandom) -> int:

@@ -1,0 +1,226 @@
+"""Labels sequences, or marks the rallies of a whole match, on a page in this machine's browser.
+
+    python labeling.py                          # the first split that has unlabelled sequences
+    python labeling.py --split validation
+    python labeling.py --review --model runs/NAME/best_model.pth
+    python labeling.py --match final.mp4        # then: python labeling.py --from-match
+    python labeling.py --agreement
+
+Every answer is on disk before the page moves on. The server listens on 127.0.0.1 alone; from
+another machine, reach it with: ssh -L 8765:127.0.0.1:8765 HOST
+"""
+
+import argparse
+import socket
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+
+import uvicorn
+from starlette.routing import Route
+
+import labels
+from files import SPLITS, UserError, run_command
+from labeling_app import Labelling, build_app
+from suggestions import WHY_TRAIN_ALONE, load_probs
+
+PORT = 8765
+LOCAL = "127.0.0.1"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if not options.data.is_dir():
+        raise UserError(f"there is no folder {options.data}: collect sequences, or give --data DIR")
+    check(options, parser)
+    if options.agreement:
+        return print_agreement(options.data, options.split)
+    if options.from_match is not None:
+        return print_from_match(options.data, options.from_match or None, options.until_sec)
+    names = tuple(options.classes or labels.read_class_names(options.data))
+    if options.classes:
+        labels.save_class_names(options.data, names)
+    if options.match:
+        return mark_match(options, names)
+    split = options.split or ("train" if options.model else first_unfinished(options.data))
+    order = "review" if options.review else options.order
+    work = Labelling(options.data, split, names, order)
+    sequences, problems = labels.list_sequences(work.split_dir(split))
+    known = labels.read_labels(work.split_dir(split))
+    if not sequences:
+        raise UserError("; ".join(problems) or f"no sequences in {options.data / split} yet")
+    if options.model:
+        work.probs = load_probs(options.model, options.data / split, sequences)
+    done = sum(known.get(name) in ("0", "1") for name in sequences)
+    return serve(work, [], f"labelling {split}, {done} of {len(sequences)} done", options)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Label sequences, or mark the rallies of a match, on a page in the browser."
+    )
+    add = parser.add_argument
+    add("--data", default="Data", type=Path, help="the data folder (Data)")
+    add("--split", choices=SPLITS, help="which to label (the first with unlabelled sequences)")
+    add("--classes", nargs=2, metavar="NAME", help="what labels 0 and 1 mean (non-rally rally)")
+    add("--review", action="store_true", help="walk through the labels again")
+    add("--order", choices=("name", "uncertain"), default="name", help="what comes first (name)")
+    add("--model", type=Path, metavar="FILE", help="a run's best_model.pth or predictions.csv")
+    add("--agreement", action="store_true", help="tell how blind second answers agree")
+    add("--match", metavar="VIDEO", help="mark the rallies of a whole match")
+    add("--proposals", type=Path, metavar="CSV", help="start_sec,end_sec: marks to be confirmed")
+    add(
+        "--from-match",
+        nargs="?",
+        const="",
+        metavar="VIDEO",
+        help="label the sequences of a marked match (of all) from its marks",
+    )
+    add("--until-sec", type=float, default=float("inf"), help="no sequences after this (all)")
+    add("--port", type=int, help=f"where the page is ({PORT}, or any that is free)")
+    add("--no-browser", action="store_true", help="do not open the page")
+    return parser
+
+
+def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Ends with exit code 2 where options do not go together."""
+    modes = [options.agreement, options.match is not None, options.from_match is not None]
+    if sum(modes) > 1:
+        parser.error("only one of --agreement, --match, --from-match")
+    if any(modes) and (options.review or options.order == "uncertain"):
+        parser.error("--review and --order are for labelling sequences")
+    if options.review and options.order == "uncertain":
+        parser.error("--review goes by what label and model disagree on most: leave --order out")
+    if options.order == "uncertain" and not options.model:
+        parser.error("--order uncertain needs --model FILE: the model that is unsure")
+    if options.match and options.model:
+        parser.error(
+            "there is no detector of whole matches yet whose proposals --model could show; a "
+            "table of another tool's: --proposals CSV"
+        )
+    if options.model and options.split not in (None, "train"):
+        parser.error(WHY_TRAIN_ALONE)
+    if options.proposals and not options.match:
+        parser.error("--proposals goes with --match VIDEO")
+    if options.classes and (options.classes[0] == options.classes[1] or "" in options.classes):
+        parser.error("--classes needs two different names")
+
+
+def first_unfinished(data_dir: Path) -> str:
+    """The first split with sequences that have no label, else the first with sequences."""
+    there = {split: labels.list_sequences(data_dir / split)[0] for split in SPLITS}
+    for split, names in there.items():
+        known = labels.read_labels(data_dir / split)
+        if any(known.get(name) not in ("0", "1") for name in names):
+            return split
+    return next((split for split, names in there.items() if names), "train")
+
+
+def mark_match(options: argparse.Namespace, names: tuple[str, str]) -> int:
+    """Serves the page for one match until it is ended."""
+    from match_app import match_routes, open_match  # OpenCV and PyAV: half a second
+    from sequences import find_file
+
+    path = find_file(options.match, options.data)
+    if path is None:
+        raise UserError(f"{options.match} is not downloaded yet: collect it first, and it is kept")
+    match = open_match(path, options.data, options.proposals)
+    work = Labelling(options.data, options.split or "train", names, match=path.name)
+    try:
+        return serve(work, match_routes(match), f"marking {path}", options)
+    finally:
+        match.stopped.set()
+
+
+def serve(work: Labelling, routes: list[Route], doing: str, options: argparse.Namespace) -> int:
+    """Says where the page is, opens it, and answers until Ctrl-C."""
+    with listen(options.port) as listener:
+        address = f"http://{LOCAL}:{listener.getsockname()[1]}/"
+        print(f"{doing}: {address}\nCtrl-C ends it; what the page showed as saved is on disk")
+        sys.stdout.flush()
+        if not options.no_browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        config = uvicorn.Config(
+            build_app(work, routes),
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:
+            print("ended")
+    return 0
+
+
+def listen(port: int | None) -> socket.socket:
+    """A socket on 127.0.0.1 at the port, or at PORT if it is free, or at any that is."""
+    for choice in (PORT, 0) if port is None else (port,):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if sys.platform != "win32":  # there it would let two servers have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOCAL, choice))
+            listener.listen(128)
+            return listener
+        except (OSError, OverflowError) as error:
+            listener.close()
+            reason = error
+    raise UserError(f"port {port}: {reason}; leave --port out to take any that is free")
+
+
+def print_agreement(data_dir: Path, split: str | None) -> int:
+    """Cohen's kappa of each split's blind repeats, and what was answered differently."""
+    names = labels.read_class_names(data_dir)
+    for each in SPLITS if split is None else (split,):
+        found = labels.agreement(data_dir / each)
+        if not found["n"]:
+            print(f"{each}: no sequence has come back for a second answer yet")
+            continue
+        low, high = found["same_95"]
+        kappa = f"{found['kappa']:.3f}" if found["kappa"] is not None else "not defined (one class)"
+        print(
+            f"{each}: Cohen's kappa {kappa}; {found['same']} of {found['n']} second answers agree "
+            f"(95 % interval {low:.3f} to {high:.3f})"
+        )
+        for row in found["different"]:
+            first, second = names[int(row["first"])], names[int(row["second"])]
+            print(f"  {row['sequence']}: first {first}, then {second}")
+    return 0
+
+
+def print_from_match(data_dir: Path, video: str | None, until_sec: float) -> int:
+    """Labels sequences from marks, and tells what a person should look at."""
+    from match_labels import label_from_matches
+
+    names = labels.read_class_names(data_dir)
+    found = label_from_matches(data_dir, video, until_sec)
+    if not found:
+        print("no collected sequence is of a marked match", file=sys.stderr)
+        return 1
+    for row in found:
+        print(
+            f"{row['split']}, {row['video']}: {row['labelled']} labelled from {row['marks']} "
+            f"rallies; {row['kept']} that a person labelled kept"
+        )
+        if row["after"]:
+            print(
+                f"  {row['after']} of them come after the last rally and are {names[0]}: if the "
+                "match is not marked to its end, mark on, or say how far with --until-sec"
+            )
+        for text, key in (
+            ("an edge of a rally cuts", "straddling"),
+            ("a person's label differs from the marks", "differ"),
+        ):
+            if row[key]:
+                print(f"  {text}: {', '.join(row[key])}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

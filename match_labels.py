@@ -1,0 +1,108 @@
+"""Labels of collected sequences from the marks of the match that they come from.
+
+At least half inside a rally is label 1. What a person has labelled stays. Imports no torch.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from files import SPLITS, UserError
+from frames import frame_paths
+from labels import Answer, labels_path, read_labels, save_labels
+from matches import Marks, marked_videos, match_name, read_marks
+from sources import read_sources, video_key, video_name
+from steps import log_path, read_steps, standing
+
+
+def inside_sec(start_sec: float, end_sec: float, marks: Marks) -> float:
+    """How much of the time from start_sec to end_sec lies in rallies."""
+    return sum(max(0.0, min(end, end_sec) - max(start, start_sec)) for start, end in marks)
+
+
+def label_of(start_sec: float, end_sec: float, marks: Marks) -> int:
+    """1 where at least half of the sequence lies in rallies."""
+    return int(inside_sec(start_sec, end_sec, marks) >= (end_sec - start_sec) / 2 - 1e-6)
+
+
+def label_from_matches(
+    data_dir: Path, video: str | None = None, until_sec: float = float("inf")
+) -> list[dict]:
+    """Labels the sequences of a marked match, or of all of them, but those of a person's.
+
+    Only sequences that end by until_sec. Returns a dict for each match and split that has its
+    sequences: split, video, marks, labelled, after (the last rally), kept (a person's), and the
+    names of those that `differ` from a person's and of those `straddling` an edge. Raises
+    UserError for marks that could be of two videos, and where there are none.
+    """
+    marked = sorted((data_dir / "matches").glob("*.csv"))
+    marked = [path for path in marked if not path.name.endswith(".log.csv")]
+    if video is not None:
+        name = video_name(video, data_dir)
+        marked = [path for path in marked if path.stem == match_name(name)]
+    if not marked:
+        raise UserError(f"no marks in {data_dir / 'matches'}: first labeling.py --match VIDEO")
+    owners = marked_videos(data_dir) if video is None else {marked[0].stem: name}
+    result = []
+    for path in marked:
+        marks = read_marks(path)
+        whose = _whose(path, owners.get(path.stem), data_dir)
+        for split in SPLITS:
+            sources = read_sources(data_dir / split)
+            rows = sources[sources["video"].map(video_key) == whose]
+            if len(rows):
+                found = _label_rows(data_dir / split, rows, marks, until_sec)
+                result.append({"split": split, "video": path.stem, "marks": len(marks)} | found)
+    return result
+
+
+def _whose(path: Path, owner: str | None, data_dir: Path) -> str | None:
+    """The video_key of the collected video that a table's marks are of; None if there is none.
+
+    That is the owner noted for them; or the one of that name, unless both are there, two files.
+    """
+    videos = pd.concat([read_sources(data_dir / split)["video"] for split in SPLITS]).unique()
+    names = {video_key(each): each for each in videos if match_name(each) == path.stem}
+    if owner is not None and video_key(owner) in names:
+        return video_key(owner)
+    if len(names) > 1:
+        raise UserError(
+            f"{path}: the marks of which of {', '.join(sorted(names))}? Say --from-match VIDEO"
+        )
+    if owner is None or not (data_dir / owner).exists():
+        return next(iter(names), None)
+    return next((key for key, each in names.items() if not (data_dir / each).exists()), None)
+
+
+def _label_rows(split_dir: Path, rows: pd.DataFrame, marks: Marks, until_sec: float) -> dict:
+    """What label_from_matches tells of one video in one split."""
+    labels = read_labels(split_dir)
+    last = {s.sequence: s for s in standing(read_steps(log_path(labels_path(split_dir))))}
+    last_end = marks[-1][1] if marks else 0.0
+    answers, kept, differ, straddling, after = [], 0, [], [], 0
+    for row in rows.itertuples():
+        folder = split_dir / "sequences" / row.sequence
+        if not folder.is_dir():
+            continue
+        start = float(row.start_sec)
+        end = start + len(frame_paths(folder)) / float(row.fps)
+        if end > until_sec:
+            continue
+        label, now = str(label_of(start, end, marks)), labels.get(row.sequence, "")
+        if 0.001 < inside_sec(start, end, marks) < end - start - 0.001:
+            straddling.append(row.sequence)
+        step = last.get(row.sequence)
+        if now and not (step and step.what == "marks" and step.new == now):
+            kept += 1
+            differ += [row.sequence] if now != label else []
+            continue
+        after += start >= last_end
+        answers.append(Answer(row.sequence, label, now))
+    _, meanwhile = save_labels(split_dir, [a for a in answers if a.label != a.seen], "marks")
+    return {
+        "labelled": len(answers) - len(meanwhile),
+        "after": after,
+        "kept": kept + len(meanwhile),
+        "differ": differ,
+        "straddling": straddling,
+    }
