@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help run notebook test lint bench bench-collecting bench-damage clean
+.PHONY: help run notebook test lint bench bench-collecting bench-damage bench-labeling label clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -19,6 +19,9 @@ run: $(STAMP)  ## Run the whole experiment into runs/<name>/ (ARGS="-p weights r
 notebook: $(STAMP)  ## Open the experiment in JupyterLab
 	$(BIN)/jupyter lab main.ipynb
 
+label: $(STAMP)  ## Label sequences in the browser (ARGS="--split test", "--match final.mp4")
+	$(BIN)/python labeling.py $(ARGS)
+
 lint: $(STAMP)  ## Check the code's form
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,6 +37,9 @@ bench-collecting: $(STAMP)  ## Time collecting against seeking by frame number (
 
 bench-damage: $(STAMP)  ## Damage video files and see what becomes of their sequences (ARGS="--files 2")
 	$(BIN)/python benchmarks/damage.py $(ARGS)
+
+bench-labeling: $(STAMP)  ## Time the labelling page in Chromium (ARGS="--sequences 1000")
+	$(BIN)/python benchmarks/labeling.py $(ARGS)
 
 clean:  ## Remove the environment and caches (data and runs stay)
 	rm -rf .venv .pytest_cache .ruff_cache

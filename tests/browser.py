@@ -1,0 +1,27 @@
+"""A real browser for the tests that need one; they skip, saying why, where there is none.
+
+A test module takes the fixture with `pytest_plugins = ["browser"]`.
+"""
+
+import shutil
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def find_chromium() -> str | None:
+    """The path of a Chromium or Chrome on PATH, if there is one."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, without a window. While it runs, this process cannot run asyncio's own loops."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
+    if not (chromium := find_chromium()):
+        pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is on PATH")
+    with api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
