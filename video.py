@@ -109,7 +109,7 @@ def open_video(path: str | Path) -> Video:
         key_dts=np.array([packets.keys[key] for key in sorted(packets.keys)]),
         damaged=np.zeros(len(pts), bool),
         period_sec=_period(steps_sec, float(1 / rate)),
-        header_sec=_promised_sec(container, stream),
+        header_sec=_promised_sec(container, stream, float(pts[0] * stream.time_base)),
         broken=packets.broken,
         interlaced=stream.codec_context.field_order > PROGRESSIVE,
     )
@@ -152,14 +152,18 @@ def _period(steps_sec: np.ndarray, average_sec: float) -> float:
     return average_sec if abs(median_sec - average_sec) < CLOCK_SEC else median_sec
 
 
-def _promised_sec(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+def _promised_sec(
+    container: av.container.InputContainer, stream: av.VideoStream, first_sec: float
+) -> float:
     """How long the pictures should last, or pictures and sound where that is all it says."""
+    if "matroska" not in container.format.name:  # which tells not how long, but until when
+        first_sec = 0.0
     if stream.duration:
         return float(stream.duration * stream.time_base)
     tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
     if tag:  # as Matroska has it
-        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
-    return (container.duration or 0) / av.time_base
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - first_sec
+    return max((container.duration or 0) / av.time_base - first_sec, 0.0)
 
 
 @contextmanager

@@ -27,6 +27,8 @@ OTHER_ENCODINGS = {
     "hevc.mp4": ["-c:v", "libx265", "-x265-params", "log-level=none", "-g", "40"],
     "xvid.avi": ["-c:v", "mpeg4", "-vtag", "xvid", "-bf", "2", "-g", "40", "-q:v", "3"],
     "v.flv": [*H264, "-g", "40"],
+    "late.mkv": [*H264, "-g", "40", "-output_ts_offset", "5"],
+    "late.webm": ["-c:v", "libvpx", "-g", "40", "-output_ts_offset", "5"],
     "interlaced.ts": [*H264, "-g", "40", "-flags", "+ildct+ilme", "-x264-params", "tff=1"],
 }
 
