@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -48,6 +48,7 @@ def write_whole(path: str | Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+            _sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -55,6 +56,19 @@ def write_whole(path: str | Path, data: bytes) -> None:
             f"cannot write {path}: {error.strerror or error}; free some space or choose "
             "another folder (what was there before is untouched)"
         ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Puts a rename on disk, too, so that it survives a power cut.
+
+    Where that cannot be had (Windows, some network drives) the file is whole and in its place.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:

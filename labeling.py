@@ -11,11 +11,13 @@ another machine, reach it with: ssh -L 8765:127.0.0.1:8765 HOST
 """
 
 import argparse
+import logging
 import socket
 import sys
 import threading
 import webbrowser
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from starlette.routing import Route
@@ -32,9 +34,9 @@ LOCAL = "127.0.0.1"
 def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
+    check(options, parser)
     if not options.data.is_dir():
         raise UserError(f"there is no folder {options.data}: collect sequences, or give --data DIR")
-    check(options, parser)
     if options.agreement:
         return print_agreement(options.data, options.split)
     if options.from_match is not None:
@@ -86,6 +88,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Ends with exit code 2 where options do not go together."""
+    if options.match == "":
+        parser.error("--match needs the name of a video file")
     modes = [options.agreement, options.match is not None, options.from_match is not None]
     if sum(modes) > 1:
         parser.error("only one of --agreement, --match, --from-match")
@@ -104,8 +108,12 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error(WHY_TRAIN_ALONE)
     if options.proposals and not options.match:
         parser.error("--proposals goes with --match VIDEO")
-    if options.classes and (options.classes[0] == options.classes[1] or "" in options.classes):
-        parser.error("--classes needs two different names")
+    if options.until_sec != float("inf") and options.from_match is None:
+        parser.error("--until-sec goes with --from-match")
+    if options.classes:
+        options.classes = [name.strip() for name in options.classes]
+        if "" in options.classes or options.classes[0] == options.classes[1]:
+            parser.error("--classes needs two different names")
 
 
 def first_unfinished(data_dir: Path) -> str:
@@ -149,10 +157,18 @@ def serve(work: Labelling, routes: list[Route], doing: str, options: argparse.Na
             proxy_headers=False,
             server_header=False,
             lifespan="off",
-            timeout_graceful_shutdown=1,
         )
+        server = uvicorn.Server(config)
+        ask_to_end = server.handle_exit
+
+        def end(signal_number: int, frame: FrameType | None) -> None:
+            ask_to_end(signal_number, frame)
+            server.force_exit = True  # a paused player would hold its connection for ever,
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # and be complained of
+
+        server.handle_exit = end
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
         except KeyboardInterrupt:
             print("ended")
     return 0

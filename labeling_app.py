@@ -20,7 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -88,6 +88,7 @@ def build_app(work: Labelling, more_routes: Sequence[Route] = ()) -> Starlette:
             *more_routes,
         ],
         middleware=[
+            Middleware(with_safe_headers),
             Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False),
             Middleware(same_site_only),
         ],
@@ -112,10 +113,13 @@ def post(path: str, answer: Callable[[dict], dict]) -> Route:
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             raise HTTPException(415, "the body should be application/json")
         data = bytearray()
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > MOST_BYTES:
-                raise HTTPException(413, f"the body is longer than {MOST_BYTES} bytes")
+        try:
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > MOST_BYTES:
+                    raise HTTPException(413, f"the body is longer than {MOST_BYTES} bytes")
+        except ClientDisconnect as error:
+            raise HTTPException(400, "the body ended too soon") from error
         try:
             body = json.loads(data)
         except (ValueError, RecursionError) as error:
@@ -128,22 +132,35 @@ def post(path: str, answer: Callable[[dict], dict]) -> Route:
 
 
 def same_site_only(app: ASGIApp) -> ASGIApp:
-    """Lets nothing in that a page of another site asks for, and no write without OWN_HEADER."""
+    """Lets nothing in that a page of another site asks for, and no write without OWN_HEADER.
+
+    A link to the page itself may be followed from anywhere.
+    """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await app(scope, receive, send)
         headers = Headers(scope=scope)
-        origin = headers.get("origin", f"http://{headers.get('host')}")
+        own = f"http://{headers.get('host')}"
+        site = headers.get("sec-fetch-site", "none")
+        link = scope["path"] == "/" and headers.get("sec-fetch-dest") == "document"
         foreign = (
-            origin != f"http://{headers.get('host')}"
-            or headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+            headers.get("origin", own) != own
+            or (site not in ("same-origin", "none") and not link)
             or (scope["method"] not in ("GET", "HEAD") and OWN_HEADER not in headers)
         )
         if foreign:
             refusal = JSONResponse({"error": "only the labelling page itself may ask this"}, 403)
             return await refusal(scope, receive, send)
+        return await app(scope, receive, send)
 
+    return guarded
+
+
+def with_safe_headers(app: ASGIApp) -> ASGIApp:
+    """Tells browsers to show no answer to other sites, guess no types and keep nothing."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 sent = MutableHeaders(scope=message)
@@ -152,9 +169,9 @@ def same_site_only(app: ASGIApp) -> ASGIApp:
                 sent.setdefault("cache-control", "no-store")
             await send(message)
 
-        return await app(scope, receive, send_safely)
+        await app(scope, receive, send_safely)
 
-    return guarded
+    return wrapped
 
 
 async def tell_http_error(request: Request, error: HTTPException) -> Response:
@@ -202,7 +219,7 @@ def read_state(work: Labelling, query: dict) -> dict:
     elif work.probs and not probs:
         problems.append(f"in the order of their numbers, without the model: {WHY_TRAIN_ALONE}")
     rates = read_sources(split_dir)[["sequence", "fps"]].itertuples(index=False, name=None)
-    counts = Counter(len(frame_paths(split_dir / "sequences" / name)) for name in names[:9])
+    counts = Counter(count_frames(split_dir / "sequences" / name) for name in names[:9])
     return {
         "match": work.match,
         "split": split_dir.name,
@@ -212,10 +229,18 @@ def read_state(work: Labelling, query: dict) -> dict:
         "names": names,
         "labels": {name: known[name] for name in names if name in known},
         "flags": [name for name in labels.read_flags(split_dir) if name in there],
-        "fps": {name: float(fps) for name, fps in rates if float(fps) not in (0.0, 30.0)},
+        "fps": {name: float(fps) for name, fps in rates if float(fps) != 30},
         "seq_frames": counts.most_common(1)[0][0] if counts else 30,
         "problems": problems,
     }
+
+
+def count_frames(folder: Path) -> int:
+    """How many a sequence has; 0 for one that cannot be read, which is told when it is shown."""
+    try:
+        return len(frame_paths(folder))
+    except OSError:
+        return 0
 
 
 def send_frames(work: Labelling, query: dict) -> Response:

@@ -7,6 +7,7 @@ put something else meanwhile, that is kept and the caller is told. Imports no to
 import os
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def list_sequences(split_dir: Path) -> tuple[list[str], list[str]]:
     """(the sequences' names in the order of their numbers, what is wrong with other folders)."""
     try:
         with os.scandir(split_dir / "sequences") as entries:
-            names = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir()]
+            names = [entry.name for entry in entries if entry.name[0] != "." and _is_folder(entry)]
     except FileNotFoundError:
         return [], [f"there is no folder {split_dir / 'sequences'}: collect some first"]
     except OSError as error:
@@ -60,7 +61,14 @@ def list_sequences(split_dir: Path) -> tuple[list[str], list[str]]:
     problems = [
         f"the folder {ascii(name)} cannot stand in a table: rename it" for name in sorted(odd)
     ]
-    return sorted(set(names) - set(odd), key=_by_number), problems
+    return sorted(sorted(set(names) - set(odd)), key=_by_number), problems
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
@@ -80,7 +88,10 @@ def _labels_of(rows: list[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for sequence, label in rows:
         found.setdefault(sequence, []).append(_plain(label))
-    return {sequence: " and ".join(dict.fromkeys(each)) for sequence, each in found.items()}
+    return {
+        sequence: " and ".join(dict.fromkeys(label for label in each if label))
+        for sequence, each in found.items()
+    }
 
 
 def _plain(label: str) -> str:
@@ -131,7 +142,8 @@ def _change(split_dir: Path, rows: list[tuple[str, str]], steps: list[Step]) -> 
     """Logs steps, then puts their new labels into the table, which keeps its order."""
     if not steps:
         return
-    changes = {step.sequence: step.new for step in steps if step.new != step.old}
+    count = Counter(sequence for sequence, _ in rows)
+    changes = {s.sequence: s.new for s in steps if s.new != s.old or count[s.sequence] > 1}
     if not changes:
         append_steps(log_path(labels_path(split_dir)), steps)
         return
@@ -142,7 +154,8 @@ def _change(split_dir: Path, rows: list[tuple[str, str]], steps: list[Step]) -> 
         elif sequence in new:  # its first row takes the new label, others of it go
             kept.append((sequence, new.pop(sequence)))
     kept += new.items()
-    table = pd.DataFrame([row for row in kept if row[1] != ""], columns=list(COLUMNS), dtype=str)
+    kept = [row for row in kept if row[1] or row[0] not in changes]
+    table = pd.DataFrame(kept, columns=list(COLUMNS), dtype=str)
     write_with_log(labels_path(split_dir), table, steps)
 
 
@@ -183,7 +196,8 @@ def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
     None while so many have come back that they are REPEAT_SHARE of the answers.
     """
     steps = standing(read_steps(log_path(labels_path(split_dir))))
-    answered = list(dict.fromkeys(step.sequence for step in steps if step.what == "label"))
+    given = [step.sequence for step in steps if step.what == "label"]
+    answered = list(dict.fromkeys(reversed(given)))[::-1]  # in the order of their last answers
     repeated = {step.sequence for step in steps if step.what == "repeat"}
     if len(repeated) >= REPEAT_SHARE * len(answered):
         return None

@@ -32,6 +32,7 @@ class Match:
     progress: float | None = None  # of the proxy that is being made
     error: str = ""  # why it could not be made
     stopped: threading.Event = field(default_factory=threading.Event)
+    starting: threading.Lock = field(default_factory=threading.Lock)
 
 
 def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Match:
@@ -94,6 +95,8 @@ async def send_video(match: Match, request: Request) -> Response:
     played = played_file(match)
     if played is None:
         raise HTTPException(404, "there is no copy yet that browsers play")
+    if not played.is_file():
+        raise HTTPException(404, f"{played} is gone")
     kind = "video/webm" if played.suffix == ".webm" else "video/mp4"
     return FileResponse(played, media_type=kind, headers={"cache-control": "no-cache"})
 
@@ -115,12 +118,22 @@ def find_neighbour(match: Match, query: dict) -> dict:
 def marks_in(body: dict, name: str) -> Marks:
     """A list of [start_sec, end_sec] in a request."""
     marks = wanted(body, name, list)
-    for mark in marks:
-        if not isinstance(mark, list) or [type(sec) in (int, float) for sec in mark] != [True] * 2:
-            raise HTTPException(400, f"{name} should be a list of [start_sec, end_sec]")
-        if not all(map(math.isfinite, mark)):
-            raise HTTPException(400, "seconds should be finite")
-    return [(float(start), float(end)) for start, end in marks]
+    if not all(isinstance(mark, list) and len(mark) == 2 for mark in marks):
+        raise HTTPException(400, f"{name} should be a list of [start_sec, end_sec]")
+    return [(seconds_in(start), seconds_in(end)) for start, end in marks]
+
+
+def seconds_in(value: object) -> float:
+    """A finite number of a request."""
+    if type(value) not in (int, float):
+        raise HTTPException(400, "seconds should be a number")
+    try:
+        sec = float(value)
+    except OverflowError:  # a whole number of 400 digits
+        sec = math.inf
+    if not math.isfinite(sec):
+        raise HTTPException(400, "seconds should be finite")
+    return sec
 
 
 def take_marks(match: Match, body: dict) -> dict:
@@ -137,9 +150,10 @@ def take_marks_undo(match: Match, body: dict) -> dict:
 
 def start_proxy(match: Match) -> dict:
     """Begins to make the copy that browsers play, unless it is there or being made."""
-    if match.progress is None and not has_proxy(match.path):
-        match.progress, match.error = 0.0, ""
-        threading.Thread(target=_make_proxy, args=(match,)).start()
+    with match.starting:
+        if match.progress is None and not has_proxy(match.path):
+            match.progress, match.error = 0.0, ""
+            threading.Thread(target=_make_proxy, args=(match,)).start()
     return read_match(match)
 
 

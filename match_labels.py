@@ -11,7 +11,7 @@ from files import SPLITS, UserError
 from frames import frame_paths
 from labels import Answer, labels_path, read_labels, save_labels
 from matches import Marks, marked_videos, match_name, read_marks
-from sources import read_sources, video_key, video_name
+from sources import read_records, read_sources, rows_of, video_key, video_name
 from steps import log_path, read_steps, standing
 
 
@@ -42,11 +42,15 @@ def label_from_matches(
         marked = [path for path in marked if path.stem == match_name(name)]
     if not marked:
         raise UserError(f"no marks in {data_dir / 'matches'}: first labeling.py --match VIDEO")
-    owners = marked_videos(data_dir) if video is None else {marked[0].stem: name}
+    owners = marked_videos(data_dir)
     result = []
     for path in marked:
-        marks = read_marks(path)
-        whose = _whose(path, owners.get(path.stem), data_dir)
+        marks, owner = read_marks(path), owners.get(path.stem)
+        if video is not None:
+            if owner and video_key(owner) != video_key(name) and (data_dir / owner).exists():
+                raise UserError(f"{path} holds the marks of {owner}, not of {video}")
+            owner = name
+        whose = _whose(path, owner, data_dir)
         for split in SPLITS:
             sources = read_sources(data_dir / split)
             rows = sources[sources["video"].map(video_key) == whose]
@@ -71,7 +75,15 @@ def _whose(path: Path, owner: str | None, data_dir: Path) -> str | None:
         )
     if owner is None or not (data_dir / owner).exists():
         return next(iter(names), None)
-    return next((key for key, each in names.items() if not (data_dir / each).exists()), None)
+    return next((k for k, each in names.items() if _may_have_moved(each, owner, data_dir)), None)
+
+
+def _may_have_moved(video: str, there: str, data_dir: Path) -> bool:
+    """Whether a video that was collected can be the file that is `there` now."""
+    if (data_dir / video).exists():
+        return False
+    sizes = rows_of(read_records(data_dir), video)["bytes"]
+    return sizes.isin([str((data_dir / there).stat().st_size), ""]).all()
 
 
 def _label_rows(split_dir: Path, rows: pd.DataFrame, marks: Marks, until_sec: float) -> dict:

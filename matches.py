@@ -8,6 +8,7 @@ is whole on disk and in the log beside the table. Imports no torch.
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from files import UserError, one_writer, read_table, write_table
@@ -66,7 +67,9 @@ def check_marks(marks: Marks, duration_sec: float = float("inf")) -> None:
     One may begin when the one before ends.
     """
     for start, end in marks:
-        if not 0 <= start < end:
+        if start < 0:
+            raise UserError(f"a rally from {start:.3f} to {end:.3f} s: the match starts at 0")
+        if not start < end:
             raise UserError(
                 f"a rally from {start:.3f} to {end:.3f} s: its end must be after its start"
             )
@@ -88,11 +91,11 @@ def read_marks(path: Path) -> Marks:
     if not path.exists():
         return []
     table = read_table(path, COLUMNS)
-    numbers = table.apply(pd.to_numeric, errors="coerce")
-    bad = table[numbers.isna().any(axis=1)]
+    numbers = table.apply(pd.to_numeric, errors="coerce").astype(float)
+    bad = table[~np.isfinite(numbers).all(axis=1)]
     if len(bad):
         raise UserError(f"{path}: {','.join(bad.iloc[0])} are not two numbers of seconds")
-    marks = sorted(numbers.astype(float).round(3).itertuples(index=False, name=None))
+    marks = sorted(numbers.round(3).itertuples(index=False, name=None))
     try:
         check_marks(marks)
     except UserError as error:

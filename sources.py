@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pandas as pd
 
 from files import SPLITS, UserError, read_table, write_table
@@ -91,9 +92,11 @@ def read_sources(split_dir: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=list(SOURCE_COLUMNS), dtype=str)
     table = read_table(path, SOURCE_COLUMNS, others=True)
     for column in ("start_sec", "fps"):
-        bad = table[pd.to_numeric(table[column], errors="coerce").isna()]
+        numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
+        bad = table[~np.isfinite(numbers) | (numbers <= 0 if column == "fps" else False)]
         if len(bad):
-            raise UserError(f"{path}: {column} of {bad['sequence'].iloc[0]} is not a number")
+            what = "a number above 0" if column == "fps" else "a number"
+            raise UserError(f"{path}: {column} of {bad['sequence'].iloc[0]} is not {what}")
     return table
 
 

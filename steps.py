@@ -8,6 +8,7 @@ is "label", "repeat" (a blind repeat: the table stays), "marks" (from the marks 
 """
 
 import csv
+import glob
 import io
 import os
 from datetime import UTC, datetime
@@ -52,18 +53,19 @@ def append_steps(path: Path, steps: list[Step]) -> int:
     writer = csv.writer(text, lineterminator="\n")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+b") as file:
+        with open(path, "a+b", buffering=0) as file:  # what fails must not be written on closing
             size = _whole_bytes(file)
             file.truncate(size)
             if size == 0:
                 writer.writerow(COLUMNS)
             writer.writerows(steps)
             try:
-                file.write(text.getvalue().encode())
-                file.flush()
+                data = text.getvalue().encode()
+                while data:
+                    data = data[file.write(data) :]
                 os.fsync(file.fileno())
             except OSError:
-                os.truncate(path, size)
+                file.truncate(size)
                 raise
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
@@ -71,7 +73,12 @@ def append_steps(path: Path, steps: list[Step]) -> int:
 
 
 def write_with_log(path: Path, table: pd.DataFrame, steps: list[Step]) -> None:
-    """Logs steps, then writes the table that they lead to; takes them back if it cannot."""
+    """Logs steps, then writes the table that they lead to; takes them back if it cannot.
+
+    For whoever alone may write the table: what a killed one before left half done is removed.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        leftover.unlink(missing_ok=True)
     size = append_steps(log_path(path), steps)
     try:
         write_table(path, table)
@@ -80,7 +87,7 @@ def write_with_log(path: Path, table: pd.DataFrame, steps: list[Step]) -> None:
         raise
 
 
-def _whole_bytes(file: io.BufferedRandom) -> int:
+def _whole_bytes(file: io.FileIO) -> int:
     """How many of its bytes are whole lines."""
     size = file.seek(0, os.SEEK_END)
     while size:
@@ -96,8 +103,9 @@ def read_steps(path: Path) -> list[Step]:
     if not path.exists():
         return []
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+        data = path.read_bytes()
+        text = data[: data.rfind(b"\n") + 1].decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text, newline="")))
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read: {error}; move it away to go on") from error
     bad = [number for number, row in enumerate(rows, 1) if len(row) != len(COLUMNS)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from files import UserError, read_table
+from frames import read_bytes
 
 WHY_TRAIN_ALONE = (
     "a model may order and suggest labels of train alone: in validation and test the labels would "
@@ -56,7 +57,7 @@ def _run_model(path: Path, split_dir: Path, sequences: list[str]) -> dict[str, f
     import torch
 
     from dataset import load_features
-    from features import best_device, extract_features, features_dir
+    from features import best_device, extract_features, features_dir, is_cached
     from model import load_model
 
     model, _ = load_model(path)
@@ -68,13 +69,17 @@ def _run_model(path: Path, split_dir: Path, sequences: list[str]) -> dict[str, f
     except UserError as error:  # of the sequences that cannot be read: the page shows them as such
         print(f"without suggestions: {error}", file=sys.stderr)
     folder = features_dir(split_dir, model.backbone)
-    paths = {name: folder / f"{name}.safetensors" for name in sequences}
+    probs = {}
     with torch.inference_mode():
-        return {
-            name: model.classify(load_features(path)[:1]).sigmoid().item()
-            for name, path in paths.items()
-            if path.exists()
-        }
+        for name in sequences:
+            path = folder / f"{name}.safetensors"
+            try:
+                _, fingerprint = read_bytes(split_dir / "sequences" / name, seq_frames)
+            except UserError:  # told above
+                continue
+            if is_cached(path, fingerprint, 1, seq_frames):
+                probs[name] = model.classify(load_features(path)[:1]).sigmoid().item()
+    return probs
 
 
 def in_doubt_first(
