@@ -177,7 +177,8 @@ def serve(work: Labelling, routes: list[Route], doing: str, options: argparse.Na
 def listen(port: int | None) -> socket.socket:
     """A socket on 127.0.0.1 at the port, or at PORT if it is free, or at any that is."""
     for choice in (PORT, 0) if port is None else (port,):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # asyncio turns off Nagle's delay, 40 ms an answer, for sockets that say they are TCP.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         if sys.platform != "win32":  # there it would let two servers have one port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -85,17 +85,14 @@ def read_labels(split_dir: Path) -> dict[str, str]:
 
 
 def _labels_of(rows: list[tuple[str, str]]) -> dict[str, str]:
-    found: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
     for sequence, label in rows:
-        found.setdefault(sequence, []).append(_plain(label))
-    return {
-        sequence: " and ".join(dict.fromkeys(label for label in each if label))
-        for sequence, each in found.items()
-    }
-
-
-def _plain(label: str) -> str:
-    return str(LABELS[label]) if label in LABELS else label
+        plain, before = str(LABELS.get(label, label)), found.get(sequence)
+        if not before or plain == before:
+            found[sequence] = plain
+        elif plain and plain not in before.split(" and "):
+            found[sequence] = f"{before} and {plain}"
+    return found
 
 
 def _read_rows(split_dir: Path) -> list[tuple[str, str]]:
@@ -108,7 +105,7 @@ def _read_rows(split_dir: Path) -> list[tuple[str, str]]:
             f"{path} has columns besides sequence,label ({', '.join(table.columns[2:])}), which "
             "would be lost in saving labels: keep them in another file"
         )
-    return list(table.itertuples(index=False, name=None))
+    return list(zip(table["sequence"].tolist(), table["label"].tolist(), strict=True))
 
 
 @contextmanager

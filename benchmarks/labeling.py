@@ -61,6 +61,7 @@ def make_data(root: Path, sequences: int) -> None:
         folder.mkdir(parents=True)
         for frame in first.iterdir():
             os.link(frame, folder / frame.name)
+    os.sync()  # 300,000 links are not to be part of what a label waits for
     labelled = pd.DataFrame({"sequence": names[: sequences * 9 // 10]}).assign(label=0)
     labelled.to_csv(root / "Data" / "train" / "train.csv", index=False)
     sources = pd.DataFrame({"sequence": names, "video": "match.mp4", "start_sec": 5.0, "fps": 30})

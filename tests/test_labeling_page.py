@@ -612,7 +612,7 @@ def test_axe_finds_nothing_serious_on_the_sequence_page(browser, many, width):
         page.click("#to-help")
         assert serious(page) == []
         page.keyboard.press("Escape")
-        for _ in range(3):  # the third where one came back for a second answer
+        while page.is_visible("#grid"):  # one or two may come back for a second answer
             press(page, "Enter")
         assert page.is_visible("#finished")
         assert serious(page) == []
