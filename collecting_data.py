@@ -169,12 +169,8 @@ def say_what_next(rows: list[dict], data_dir: Path) -> None:
         in_all = len(list((data_dir / split / "sequences").glob("seq_*")))
         print(f"{split}: {added} sequences added, {in_all} in all")
         if added:
-            folder = data_dir / split
-            print(
-                f"next: label each, 0 or 1, in {folder / split}.csv (columns sequence,label); "
-                f"their pictures are in {folder / 'sequences'}, their times in "
-                f"{folder / 'sequences.csv'}"
-            )
+            where = "" if data_dir == Path("Data") else f" --data {data_dir}"
+            print(f"next: python labeling.py --split {split}{where}")
 
 
 def parse_fps(text: str) -> float | None:
