@@ -23,6 +23,7 @@ import uvicorn
 from starlette.routing import Route
 
 import labels
+from agreement import measure_agreement
 from files import SPLITS, UserError, run_command
 from labeling_app import Labelling, build_app
 from suggestions import WHY_TRAIN_ALONE, load_probs
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         labels.save_class_names(options.data, names)
     if options.match:
         return mark_match(options, names)
-    split = options.split or ("train" if options.model else first_unfinished(options.data))
+    split = options.split or choose_split(options.data, options.review, bool(options.model))
     order = "review" if options.review else options.order
     work = Labelling(options.data, split, names, order)
     sequences, problems = labels.list_sequences(work.split_dir(split))
@@ -56,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.model:
         work.probs = load_probs(options.model, options.data / split, sequences)
     done = sum(known.get(name) in ("0", "1") for name in sequences)
+    if options.review and not done:
+        raise UserError(f"nothing is labelled yet in {options.data / split}, so nothing to review")
     return serve(work, [], f"labelling {split}, {done} of {len(sequences)} done", options)
 
 
@@ -116,12 +119,15 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             parser.error("--classes needs two different names")
 
 
-def first_unfinished(data_dir: Path) -> str:
-    """The first split with sequences that have no label, else the first with sequences."""
+def choose_split(data_dir: Path, review: bool = False, model: bool = False) -> str:
+    """The first split with sequences that have no label (for a review: that have one), else the
+    first with sequences; with a model, train."""
+    if model:
+        return "train"
     there = {split: labels.list_sequences(data_dir / split)[0] for split in SPLITS}
     for split, names in there.items():
         known = labels.read_labels(data_dir / split)
-        if any(known.get(name) not in ("0", "1") for name in names):
+        if any((known.get(name) in ("0", "1")) == review for name in names):
             return split
     return next((split for split, names in there.items() if names), "train")
 
@@ -195,7 +201,7 @@ def print_agreement(data_dir: Path, split: str | None) -> int:
     """Cohen's kappa of each split's blind repeats, and what was answered differently."""
     names = labels.read_class_names(data_dir)
     for each in SPLITS if split is None else (split,):
-        found = labels.agreement(data_dir / each)
+        found = measure_agreement(data_dir / each)
         if not found["n"]:
             print(f"{each}: no sequence has come back for a second answer yet")
             continue

@@ -26,6 +26,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import labels
+from agreement import measure_agreement, pick_repeat, save_repeat
 from files import SPLITS, UserError
 from frames import frame_paths, read_bytes
 from labels import Answer
@@ -80,7 +81,7 @@ def build_app(work: Labelling, more_routes: Sequence[Route] = ()) -> Starlette:
             get("/state", partial(read_state, work)),
             get("/frames", partial(send_frames, work)),
             get("/repeat", partial(next_repeat, work)),
-            get("/agreement", lambda query: labels.agreement(work.split_dir(query.get("split")))),
+            get("/agreement", lambda query: measure_agreement(work.split_dir(query.get("split")))),
             post("/labels", partial(take_labels, work)),
             post("/repeat", partial(take_repeat, work)),
             post("/undo", partial(take_undo, work)),
@@ -216,7 +217,7 @@ def read_state(work: Labelling, query: dict) -> dict:
         names = in_doubt_first(names, known, probs)
     elif work.order == "review":
         names = most_disputed_first(names, known, probs)
-    elif work.probs and not probs:
+    if work.probs and not probs:
         problems.append(f"in the order of their numbers, without the model: {WHY_TRAIN_ALONE}")
     rates = read_sources(split_dir)[["sequence", "fps"]].itertuples(index=False, name=None)
     counts = Counter(count_frames(split_dir / "sequences" / name) for name in names[:9])
@@ -278,12 +279,12 @@ def take_repeat(work: Labelling, body: dict) -> dict:
     folder = work.sequence(body.get("split"), body.get("sequence"))
     if not label_in(body):
         raise HTTPException(400, 'the label of a repeat should be "0" or "1"')
-    return {"time": labels.save_repeat(folder.parent.parent, folder.name, body["label"])}
+    return {"time": save_repeat(folder.parent.parent, folder.name, body["label"])}
 
 
 def next_repeat(work: Labelling, query: dict) -> dict:
     """The sequence to be shown once more now, if one is due."""
-    name = labels.pick_repeat(work.split_dir(query.get("split")), work.rng)
+    name = pick_repeat(work.split_dir(query.get("split")), work.rng)
     return {"sequence": name if name in work.names.get(query["split"], ()) else None}
 
 

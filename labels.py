@@ -5,7 +5,6 @@ put something else meanwhile, that is kept and the caller is told. Imports no to
 """
 
 import os
-import random
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +21,6 @@ from steps import (
     last_step,
     log_path,
     read_steps,
-    standing,
     time_now,
     write_with_log,
 )
@@ -30,8 +28,6 @@ from steps import (
 COLUMNS = ("sequence", "label")
 LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}  # as written by hand or by a spreadsheet
 CLASS_NAMES = ("non-rally", "rally")
-REPEAT_SHARE = 0.05  # of the answers come back for a second one, unannounced
-REPEAT_AFTER = 20  # answers at least, so that the first one is not just remembered
 PATIENCE_SEC = 5.0  # others hold the table for milliseconds
 
 
@@ -109,7 +105,7 @@ def _read_rows(split_dir: Path) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _held(split_dir: Path) -> Iterator[None]:
+def labels_held(split_dir: Path) -> Iterator[None]:
     """One process at a time; not the lock of collecting, which may be held for an hour."""
     with one_writer(split_dir, ".labels.lock", PATIENCE_SEC):
         yield
@@ -123,7 +119,7 @@ def save_labels(
     Returns (the time that names the step, {sequence: its label} of those in which another than
     the one seen was found: these are left alone). Raises UserError when nothing could be saved.
     """
-    with _held(split_dir):
+    with labels_held(split_dir):
         rows = _read_rows(split_dir)
         labels = _labels_of(rows)
         now = {answer.sequence: labels.get(answer.sequence, "") for answer in answers}
@@ -163,7 +159,7 @@ def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]
     nothing to undo.
     """
     path = log_path(labels_path(split_dir))
-    with _held(split_dir):
+    with labels_held(split_dir):
         steps = last_step(read_steps(path), time, ("label", "repeat"))
         rows = _read_rows(split_dir)
         labels = _labels_of(rows)
@@ -178,61 +174,6 @@ def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]
     return result
 
 
-def save_repeat(split_dir: Path, sequence: str, label: str) -> str:
-    """Keeps the second, blind answer in the log, the label as it is; returns the step's time."""
-    with _held(split_dir):
-        first = read_labels(split_dir).get(sequence, "")
-        step = Step(time_now(), sequence, first, label, "repeat")
-        append_steps(log_path(labels_path(split_dir)), [step])
-    return step.time
-
-
-def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
-    """A sequence to be answered once more: one of a person's, not asked twice, not just now.
-
-    None while so many have come back that they are REPEAT_SHARE of the answers.
-    """
-    steps = standing(read_steps(log_path(labels_path(split_dir))))
-    given = [step.sequence for step in steps if step.what == "label"]
-    answered = list(dict.fromkeys(reversed(given)))[::-1]  # in the order of their last answers
-    repeated = {step.sequence for step in steps if step.what == "repeat"}
-    if len(repeated) >= REPEAT_SHARE * len(answered):
-        return None
-    labels = read_labels(split_dir)
-    old_enough = answered[:-REPEAT_AFTER]
-    choice = [s for s in old_enough if s not in repeated and labels.get(s) in ("0", "1")]
-    return rng.choice(choice) if choice else None
-
-
-def agreement(split_dir: Path) -> dict:
-    """How well a person's blind second answers agree with the first ones.
-
-    n, same, kappa (Cohen 1960; None where it is not defined, as with a single class), same_95
-    (Wilson's 95 % interval of the share that agree), and of those that differ: sequence, first,
-    second.
-    """
-    import scipy.stats  # a second of imports that labelling itself does not need
-    from sklearn.metrics import cohen_kappa_score
-
-    steps = standing(read_steps(log_path(labels_path(split_dir))))
-    pairs = [s for s in steps if s.what == "repeat" and {s.old, s.new} <= {"0", "1"}]
-    first, second = [step.old for step in pairs], [step.new for step in pairs]
-    same = sum(step.old == step.new for step in pairs)
-    defined = len({*first, *second}) == 2
-    wilson = scipy.stats.binomtest(same, len(pairs)).proportion_ci(method="wilson") if pairs else ()
-    return {
-        "n": len(pairs),
-        "same": same,
-        "kappa": float(cohen_kappa_score(first, second)) if defined else None,
-        "same_95": list(wilson) or None,
-        "different": [
-            {"sequence": s.sequence, "first": s.old, "second": s.new}
-            for s in pairs
-            if s.old != s.new
-        ],
-    }
-
-
 def read_flags(split_dir: Path) -> list[str]:
     """The sequences that a person wants to come back to."""
     path = split_dir / "flagged.csv"
@@ -241,7 +182,7 @@ def read_flags(split_dir: Path) -> list[str]:
 
 def save_flag(split_dir: Path, sequence: str, flagged: bool) -> None:
     """Puts a sequence on the list of flagged ones, or takes it off."""
-    with _held(split_dir):
+    with labels_held(split_dir):
         others = [name for name in read_flags(split_dir) if name != sequence]
         names = [*others, sequence] if flagged else others
         write_table(split_dir / "flagged.csv", pd.DataFrame({"sequence": names}, dtype=str))

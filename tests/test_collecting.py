@@ -238,8 +238,8 @@ def test_bad_files_get_a_line_each_and_do_not_stop_the_others(video, tmp_path, d
 def test_good_files_end_with_exit_code_0_a_count_and_what_to_do_next(video, data):
     told = run(video, "--split", "train", "--interval-sec", "2", "--data", data)
     assert told.returncode == 0
-    assert "train: 5 sequences added, 5 in all\nnext: python labeling.py --split train --data" in told.stdout
-    assert str(data / "train" / "train.csv") in told.stdout
+    assert "train: 5 sequences added, 5 in all\n" in told.stdout
+    assert f"next: python labeling.py --split train --data {data}\n" in told.stdout
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ import pytest
 
 import labeling
 import labels
+from agreement import save_repeat
 from conftest import write_video
 from files import run_command
-from labeling import LOCAL, PORT, first_unfinished, listen, main
+from labeling import LOCAL, PORT, choose_split, listen, main
 from labeling_app import OWN_HEADER
-from labels import Answer, save_labels, save_repeat
+from labels import Answer, save_labels
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/\n")
 
@@ -243,22 +244,22 @@ def test_a_match_is_marked_under_its_own_name(data, served, film, capsys):
 
 def test_the_first_split_that_is_not_finished_is_the_one_to_label(data):
     write_split(data, "validation", 2)
-    assert first_unfinished(data) == "train"
+    assert choose_split(data) == "train"
     label_all(data, "train")
-    assert first_unfinished(data) == "validation"
+    assert choose_split(data) == "validation"
     label_all(data, "validation", "0")
-    assert first_unfinished(data) == "train"
+    assert choose_split(data) == "train"
     write_split(data, "test", 1)
-    assert first_unfinished(data) == "test"
+    assert choose_split(data) == "test"
     (data / "train" / "train.csv").write_text(f"sequence,label\n{name_of(1)},1\n{name_of(2)},?\n")
-    assert first_unfinished(data) == "train"
+    assert choose_split(data) == "train"
 
 
 def test_where_train_is_empty_the_first_split_with_sequences_is_the_one(tmp_path):
-    assert first_unfinished(tmp_path) == "train"
+    assert choose_split(tmp_path) == "train"
     write_split(tmp_path, "test", 1)
     label_all(tmp_path, "test")
-    assert first_unfinished(tmp_path) == "test"
+    assert choose_split(tmp_path) == "test"
 
 
 def test_a_split_that_is_named_is_the_one_and_a_model_means_train(data, served, tmp_path):
@@ -271,7 +272,7 @@ def test_a_split_that_is_named_is_the_one_and_a_model_means_train(data, served, 
     for arguments, split, order, probs in [
         ([], "validation", "name", {}),
         (["--split", "train"], "train", "name", {}),
-        (["--review"], "validation", "review", {}),
+        (["--review"], "train", "review", {}),
         (["--model", predictions], "train", "name", {name_of(1): 0.75}),
         (["--model", predictions, "--review"], "train", "review", {name_of(1): 0.75}),
         (
@@ -284,6 +285,13 @@ def test_a_split_that_is_named_is_the_one_and_a_model_means_train(data, served, 
         assert ended("--data", data, *arguments) == 0
         work = served[-1]
         assert (work.split, work.order, work.probs) == (split, order, probs), arguments
+
+
+def test_a_review_of_what_has_no_labels_is_one_clear_error(data, served):
+    write_split(data, "validation", 2)
+    with pytest.raises(UserError, match="nothing is labelled yet in .*validation"):
+        main(["--data", str(data), "--review", "--split", "validation", "--no-browser"])
+    assert served == []
 
 
 def test_class_names_are_remembered_until_others_are_given(data, served):

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import uvicorn
 
-import labels
 import steps
+from agreement import measure_agreement
 from conftest import write_data, write_sequence, write_video
 from files import UserError
 from labeling import listen
@@ -400,7 +400,7 @@ def test_a_sequence_comes_back_unannounced_and_the_second_answer_changes_no_labe
             press(page, "0" if name in repeats else "1")
             page.wait_for_timeout(30)
         assert 1 <= len(repeats) <= 3
-        found = labels.agreement(data / "train")
+        found = measure_agreement(data / "train")
         assert [row["sequence"] for row in found["different"]] == repeats
         assert set(read_labels(data / "train").values()) == {"1"}
         page.click("#to-agreement")
