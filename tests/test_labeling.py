@@ -18,8 +18,7 @@ import labeling
 import labels
 from agreement import save_repeat
 from conftest import write_video
-from files import run_command
-from files import UserError
+from files import UserError, run_command
 from labeling import LOCAL, PORT, choose_split, listen, main
 from labeling_app import OWN_HEADER
 from labels import Answer, save_labels
