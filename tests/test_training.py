@@ -135,7 +135,7 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(backbone, tmp_path, 
     fsync, calls = os.fsync, iter(range(99))
 
     def full(descriptor):
-        if next(calls) == 1:  # config.json is written first, then the model
+        if next(calls) == 2:  # config.json and its folder are first, then the model
             raise OSError(28, "No space left on device")
         fsync(descriptor)
 
