@@ -50,7 +50,8 @@ def measure_agreement(split_dir: Path) -> dict:
     from sklearn.metrics import cohen_kappa_score
 
     steps = standing(read_steps(log_path(labels_path(split_dir))))
-    pairs = [s for s in steps if s.what == "repeat" and {s.old, s.new} <= {"0", "1"}]
+    repeats = {step.sequence: step for step in steps if step.what == "repeat"}  # the last of each
+    pairs = [s for s in repeats.values() if {s.old, s.new} <= {"0", "1"}]
     first, second = [step.old for step in pairs], [step.new for step in pairs]
     same = sum(step.old == step.new for step in pairs)
     defined = len({*first, *second}) == 2

@@ -10,6 +10,7 @@ what is missing. An hour at 1280x720 with 30 s between sequences takes about hal
 """
 
 import argparse
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -169,7 +170,7 @@ def say_what_next(rows: list[dict], data_dir: Path) -> None:
         in_all = len(list((data_dir / split / "sequences").glob("seq_*")))
         print(f"{split}: {added} sequences added, {in_all} in all")
         if added:
-            where = "" if data_dir == Path("Data") else f" --data {data_dir}"
+            where = "" if data_dir == Path("Data") else f" --data {shlex.quote(str(data_dir))}"
             print(f"next: python labeling.py --split {split}{where}")
 
 

@@ -22,6 +22,14 @@ def frame_paths(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda p: [int(s) for s in re.findall(r"\d+", p.stem)] or [0])
 
 
+def count_frames(folder: Path) -> int:
+    """How many image files a sequence has; 0 where its folder cannot be read."""
+    try:
+        return len(frame_paths(folder))
+    except OSError:
+        return 0
+
+
 def read_bytes(folder: Path, seq_frames: int | None = 30) -> tuple[list[bytes], str]:
     """The encoded frames of a sequence, and a fingerprint that changes with any of their bytes.
 

@@ -41,9 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.agreement:
         return print_agreement(options.data, options.split)
     if options.from_match is not None:
-        return print_from_match(options.data, options.from_match or None, options.until_sec)
+        return print_from_match(options)
     names = tuple(options.classes or labels.read_class_names(options.data))
     if options.classes:
+        before = labels.read_class_names(options.data)
+        if tuple(before) != names:
+            print(f"labels 0 and 1 mean {' and '.join(names)} now, not {' and '.join(before)}")
         labels.save_class_names(options.data, names)
     if options.match:
         return mark_match(options, names)
@@ -83,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="VIDEO",
         help="label the sequences of a marked match (of all) from its marks",
     )
-    add("--until-sec", type=float, default=float("inf"), help="no sequences after this (all)")
+    add("--until-sec", type=float, help="how far the match is marked, for --from-match (its end)")
     add("--port", type=int, help=f"where the page is ({PORT}, or any that is free)")
     add("--no-browser", action="store_true", help="do not open the page")
     return parser
@@ -111,7 +114,7 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error(WHY_TRAIN_ALONE)
     if options.proposals and not options.match:
         parser.error("--proposals goes with --match VIDEO")
-    if options.until_sec != float("inf") and options.from_match is None:
+    if options.until_sec is not None and options.from_match is None:
         parser.error("--until-sec goes with --from-match")
     if options.classes:
         options.classes = [name.strip() for name in options.classes]
@@ -137,7 +140,7 @@ def mark_match(options: argparse.Namespace, names: tuple[str, str]) -> int:
     from match_app import match_routes, open_match  # OpenCV and PyAV: half a second
     from sequences import find_file
 
-    path = find_file(options.match, options.data)
+    path = find_file(find_video(options.match, options.data), options.data)
     if path is None:
         raise UserError(f"{options.match} is not downloaded yet: collect it first, and it is kept")
     match = open_match(path, options.data, options.proposals)
@@ -217,12 +220,14 @@ def print_agreement(data_dir: Path, split: str | None) -> int:
     return 0
 
 
-def print_from_match(data_dir: Path, video: str | None, until_sec: float) -> int:
+def print_from_match(options: argparse.Namespace) -> int:
     """Labels sequences from marks, and tells what a person should look at."""
     from match_labels import label_from_matches
 
-    names = labels.read_class_names(data_dir)
-    found = label_from_matches(data_dir, video, until_sec)
+    names = labels.read_class_names(options.data)
+    video = find_video(options.from_match, options.data) if options.from_match else None
+    splits = (options.split,) if options.split else SPLITS
+    found = label_from_matches(options.data, video, options.until_sec, splits)
     if not found:
         print("no collected sequence is of a marked match", file=sys.stderr)
         return 1
@@ -231,10 +236,14 @@ def print_from_match(data_dir: Path, video: str | None, until_sec: float) -> int
             f"{row['split']}, {row['video']}: {row['labelled']} labelled from {row['marks']} "
             f"rallies; {row['kept']} that a person labelled kept"
         )
-        if row["after"]:
+        if row["taken_back"]:
+            print(f"  {row['taken_back']} come later: their labels from marks are taken back")
+        if not row["marks"]:
+            print("  if there is no rally in it at all, say how long it is: --until-sec SEC")
+        if row["after"] and options.until_sec is None:
             print(
                 f"  {row['after']} of them come after the last rally and are {names[0]}: if the "
-                "match is not marked to its end, mark on, or say how far with --until-sec"
+                "match is not marked to its end, say how far with --until-sec SEC"
             )
         for text, key in (
             ("an edge of a rally cuts", "straddling"),
@@ -243,6 +252,12 @@ def print_from_match(data_dir: Path, video: str | None, until_sec: float) -> int
             if row[key]:
                 print(f"  {text}: {', '.join(row[key])}")
     return 0
+
+
+def find_video(video: str, data_dir: Path) -> str:
+    """The same, or where it lies in the data folder, as videos.csv names it."""
+    inside = data_dir / video
+    return str(inside) if not Path(video).exists() and inside.is_file() else video
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import labels
-from agreement import measure_agreement, pick_repeat, save_repeat
+from agreement import REPEAT_SHARE, measure_agreement, pick_repeat, save_repeat
 from files import SPLITS, UserError
-from frames import frame_paths, read_bytes
+from frames import count_frames, read_bytes
 from labels import Answer
 from sources import read_sources
 from suggestions import WHY_TRAIN_ALONE, in_doubt_first, most_disputed_first
@@ -81,6 +81,7 @@ def build_app(work: Labelling, more_routes: Sequence[Route] = ()) -> Starlette:
             get("/state", partial(read_state, work)),
             get("/frames", partial(send_frames, work)),
             get("/repeat", partial(next_repeat, work)),
+            get("/last", lambda query: labels.last_answer(work.split_dir(query.get("split")))),
             get("/agreement", lambda query: measure_agreement(work.split_dir(query.get("split")))),
             post("/labels", partial(take_labels, work)),
             post("/repeat", partial(take_repeat, work)),
@@ -205,6 +206,8 @@ def label_in(body: dict) -> str:
 
 def read_state(work: Labelling, query: dict) -> dict:
     """All that the page shows of a split, its sequences in the order in which to label them."""
+    if work.match:
+        return {"match": work.match}
     split_dir = work.split_dir(query.get("split") or work.split)
     names, problems = labels.list_sequences(split_dir)
     there = work.names[split_dir.name] = set(names)
@@ -222,7 +225,8 @@ def read_state(work: Labelling, query: dict) -> dict:
     rates = read_sources(split_dir)[["sequence", "fps"]].itertuples(index=False, name=None)
     counts = Counter(count_frames(split_dir / "sequences" / name) for name in names[:9])
     return {
-        "match": work.match,
+        "match": "",
+        "repeat_every": round(1 / REPEAT_SHARE),
         "split": split_dir.name,
         "splits": SPLITS,
         "classes": work.class_names,
@@ -234,14 +238,6 @@ def read_state(work: Labelling, query: dict) -> dict:
         "seq_frames": counts.most_common(1)[0][0] if counts else 30,
         "problems": problems,
     }
-
-
-def count_frames(folder: Path) -> int:
-    """How many a sequence has; 0 for one that cannot be read, which is told when it is shown."""
-    try:
-        return len(frame_paths(folder))
-    except OSError:
-        return 0
 
 
 def send_frames(work: Labelling, query: dict) -> Response:

@@ -7,8 +7,7 @@ put something else meanwhile, that is kept and the caller is told. Imports no to
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from steps import (
 COLUMNS = ("sequence", "label")
 LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}  # as written by hand or by a spreadsheet
 CLASS_NAMES = ("non-rally", "rally")
+UNDONE = ("label", "repeat", "marks")  # the kinds of steps that undo takes back
 PATIENCE_SEC = 5.0  # others hold the table for milliseconds
 
 
@@ -104,11 +104,9 @@ def _read_rows(split_dir: Path) -> list[tuple[str, str]]:
     return list(zip(table["sequence"].tolist(), table["label"].tolist(), strict=True))
 
 
-@contextmanager
-def labels_held(split_dir: Path) -> Iterator[None]:
+def labels_held(split_dir: Path) -> AbstractContextManager[None]:
     """One process at a time; not the lock of collecting, which may be held for an hour."""
-    with one_writer(split_dir, ".labels.lock", PATIENCE_SEC):
-        yield
+    return one_writer(split_dir, ".labels.lock", PATIENCE_SEC)
 
 
 def save_labels(
@@ -160,7 +158,7 @@ def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]
     """
     path = log_path(labels_path(split_dir))
     with labels_held(split_dir):
-        steps = last_step(read_steps(path), time, ("label", "repeat"))
+        steps = last_step(read_steps(path), time, UNDONE)
         rows = _read_rows(split_dir)
         labels = _labels_of(rows)
         result, back, now_time = [], [], time_now()
@@ -172,6 +170,12 @@ def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]
             result.append((step.sequence, after, done))
         _change(split_dir, rows, back)
     return result
+
+
+def last_answer(split_dir: Path) -> dict:
+    """The last step that undo would take back: its time ("" if there is none) and sequences."""
+    steps = last_step(read_steps(log_path(labels_path(split_dir))), None, UNDONE)
+    return {"time": steps[0].time if steps else "", "sequences": [s.sequence for s in steps]}
 
 
 def read_flags(split_dir: Path) -> list[str]:

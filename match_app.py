@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from files import UserError
 from labeling_app import get, post, wanted
-from matches import Marks, claim_name, marks_path, read_marks, save_marks, undo_marks
+from matches import Marks, check_marks, claim_name, marks_path, read_marks, save_marks, undo_marks
 from proxy import has_proxy, make_proxy, offset_sec, proxy_path, why_not_playable
 from video import open_video
 
@@ -41,7 +41,10 @@ def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Mat
     video = open_video(path)
     video.container.close()
     table = marks_path(data_dir, claim_name(data_dir, path))
-    read_marks(table)
+    try:
+        check_marks(read_marks(table), video.end_sec)
+    except UserError as error:
+        raise UserError(f"{table}: {error} (are these the marks of another file?)") from error
     if proposals and not proposals.exists():
         raise UserError(f"there is no file {proposals}")
     return Match(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from files import SPLITS, UserError
-from frames import frame_paths
+from frames import count_frames
 from labels import Answer, labels_path, read_labels, save_labels
 from matches import Marks, marked_videos, match_name, read_marks
 from sources import read_records, read_sources, rows_of, video_key, video_name
@@ -26,14 +26,19 @@ def label_of(start_sec: float, end_sec: float, marks: Marks) -> int:
 
 
 def label_from_matches(
-    data_dir: Path, video: str | None = None, until_sec: float = float("inf")
+    data_dir: Path,
+    video: str | None = None,
+    until_sec: float | None = None,
+    splits: tuple[str, ...] = SPLITS,
 ) -> list[dict]:
     """Labels the sequences of a marked match, or of all of them, but those of a person's.
 
-    Only sequences that end by until_sec. Returns a dict for each match and split that has its
-    sequences: split, video, marks, labelled, after (the last rally), kept (a person's), and the
-    names of those that `differ` from a person's and of those `straddling` an edge. Raises
-    UserError for marks that could be of two videos, and where there are none.
+    Of a match without any rally only with until_sec. Where that is given, only sequences that end
+    by then; what earlier marks had made of the others is taken back. Returns a dict for each match
+    and split that has its sequences: split, video, marks, labelled, of these `after` the last
+    rally, kept (a person's), taken_back, and the names of those that `differ` from a person's and
+    of those `straddling` an edge. Raises UserError for marks that could be of two videos, and where
+    there are none.
     """
     marked = sorted((data_dir / "matches").glob("*.csv"))
     marked = [path for path in marked if not path.name.endswith(".log.csv")]
@@ -51,11 +56,12 @@ def label_from_matches(
                 raise UserError(f"{path} holds the marks of {owner}, not of {video}")
             owner = name
         whose = _whose(path, owner, data_dir)
-        for split in SPLITS:
+        until = until_sec if until_sec is not None else float("inf") if marks else 0.0
+        for split in splits:
             sources = read_sources(data_dir / split)
             rows = sources[sources["video"].map(video_key) == whose]
             if len(rows):
-                found = _label_rows(data_dir / split, rows, marks, until_sec)
+                found = _label_rows(data_dir / split, rows, marks, until)
                 result.append({"split": split, "video": path.stem, "marks": len(marks)} | found)
     return result
 
@@ -91,30 +97,32 @@ def _label_rows(split_dir: Path, rows: pd.DataFrame, marks: Marks, until_sec: fl
     labels = read_labels(split_dir)
     last = {s.sequence: s for s in standing(read_steps(log_path(labels_path(split_dir))))}
     last_end = marks[-1][1] if marks else 0.0
-    answers, kept, differ, straddling, after = [], 0, [], [], 0
+    found = {"labelled": 0, "after": 0, "kept": 0, "taken_back": 0, "differ": [], "straddling": []}
+    answers = []
     for row in rows.itertuples():
-        folder = split_dir / "sequences" / row.sequence
-        if not folder.is_dir():
+        frames = count_frames(split_dir / "sequences" / row.sequence)
+        if not frames:
             continue
-        start = float(row.start_sec)
-        end = start + len(frame_paths(folder)) / float(row.fps)
+        start, now = float(row.start_sec), labels.get(row.sequence, "")
+        end, step = start + frames / float(row.fps), last.get(row.sequence)
+        of_marks = step and step.what == "marks" and step.new == now
         if end > until_sec:
+            if now and of_marks:
+                found["taken_back"] += 1
+                answers.append(Answer(row.sequence, "", now))
             continue
-        label, now = str(label_of(start, end, marks)), labels.get(row.sequence, "")
+        label = str(label_of(start, end, marks))
         if 0.001 < inside_sec(start, end, marks) < end - start - 0.001:
-            straddling.append(row.sequence)
-        step = last.get(row.sequence)
-        if now and not (step and step.what == "marks" and step.new == now):
-            kept += 1
-            differ += [row.sequence] if now != label else []
+            found["straddling"].append(row.sequence)
+        if now and not of_marks:
+            found["kept"] += 1
+            found["differ"] += [row.sequence] if now != label else []
             continue
-        after += start >= last_end
-        answers.append(Answer(row.sequence, label, now))
-    _, meanwhile = save_labels(split_dir, [a for a in answers if a.label != a.seen], "marks")
-    return {
-        "labelled": len(answers) - len(meanwhile),
-        "after": after,
-        "kept": kept + len(meanwhile),
-        "differ": differ,
-        "straddling": straddling,
-    }
+        found["labelled"] += 1
+        found["after"] += start >= last_end
+        if label != now:
+            answers.append(Answer(row.sequence, label, now))
+    _, meanwhile = save_labels(split_dir, answers, "marks")
+    found["labelled"] -= len(meanwhile)
+    found["kept"] += len(meanwhile)
+    return found

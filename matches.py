@@ -133,7 +133,9 @@ def undo_marks(path: Path, time: str | None = None) -> Marks | None:
         marks = read_marks(path)
         for step in steps:
             mark = _mark(step.sequence)
-            if step.new and mark in marks:
+            if step.new and mark not in marks:
+                raise UserError(f"the rally {step.sequence} s has been changed elsewhere since")
+            if step.new:
                 marks.remove(mark)
             elif step.old and mark not in marks:
                 marks.append(mark)

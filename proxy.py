@@ -7,12 +7,14 @@ line is from that, which is 0 for a proxy.
 Imports no torch. An hour of 1080p takes about 13 minutes on two cores.
 """
 
+import glob
 import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import av
 import imageio_ffmpeg
 
 from files import UserError
-from video import UNREADABLE, Video, open_video
+from video import UNREADABLE, Video, open_container, open_video
 
 PLAYED = {  # container: (pictures, sound) that Chrome, Firefox and Safari all play in it
     "mp4": ({"h264"}, {"aac", "mp3"}),
@@ -38,6 +40,7 @@ WORDS = {
 HEAD_FRAMES = 64  # the first on screen is among so many: H.264 reorders 16 at most
 TIMESCALE = 90000  # ticks per second in a proxy; a whole number of them at all common rates
 HEIGHT = 480
+LEFT_SEC = 600  # so long not written to, a half copy is nobody's any more
 
 
 def why_not_playable(path: str | Path) -> str:
@@ -45,7 +48,8 @@ def why_not_playable(path: str | Path) -> str:
 
     Reads its beginning only. Raises UserError for what is missing, no video, or without pictures.
     """
-    with _opened(path) as (container, pictures):
+    container, pictures, _ = open_container(Path(path))
+    with container:
         kind = _container_kind(container, path)
         if kind not in PLAYED:
             return f"the {kind} container"
@@ -65,7 +69,8 @@ def offset_sec(path: str | Path) -> float:
     For a proxy or a playable file. HTML leaves a file's time line as it is, so that this is the
     first frame's own time, edit lists heeded; Chromium's mediaTime agrees. Raises UserError.
     """
-    with _opened(path) as (container, pictures):
+    container, pictures, _ = open_container(Path(path))
+    with container:
         try:
             packets = container.demux(pictures)
             shown = (p.pts for p in packets if p.pts is not None and not p.is_discard)
@@ -128,6 +133,14 @@ def make_proxy(path: str | Path, on_progress: Callable[[float], None]) -> Path:
     return proxy
 
 
+def _remove_leftovers(path: Path) -> None:
+    """Removes half copies that a killed process left: ffmpeg writes to living ones all the time."""
+    for part in path.parent.glob(f".{glob.escape(proxy_path(path).name)}.*.part"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > LEFT_SEC:
+                part.unlink()
+
+
 def _command(video: Video, target: Path) -> list[str]:
     """The ffmpeg command that writes a proxy to target.
 
@@ -181,28 +194,6 @@ def _run(command: list[str], on_time: Callable[[float], None]) -> None:
             raise
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, command[0], complaint)
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """(container, its main video stream), with the same errors as open_video."""
-    path = Path(path)
-    try:
-        if path.is_dir():
-            raise UserError(f"{path}: is a folder; give the video files in it")
-        if not path.is_file():
-            raise UserError(f"{path}: there is no such file")
-        container = av.open(path, options={"fflags": "+genpts"}, metadata_errors="ignore")
-    except (av.FFmpegError, OSError) as error:
-        raise UserError(
-            f"{path}: not a video that can be read, or cut off before its index ({error.strerror})"
-        ) from error
-    with container:
-        covers = av.stream.Disposition.attached_pic
-        streams = [s for s in container.streams.video if not s.disposition & covers]
-        if not streams or not streams[0].codec_context:
-            raise UserError(f"{path}: there are no pictures in it, or of a kind that is not known")
-        yield container, streams[0]
 
 
 def _container_kind(container: av.container.InputContainer, path: str | Path) -> str:

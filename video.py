@@ -79,14 +79,7 @@ class Video:
 def open_video(path: str | Path) -> Video:
     """Opens a video file; raises UserError for what is missing, no video, or without frames."""
     path = Path(path)
-    try:
-        if path.is_dir():
-            raise UserError(f"{path}: is a folder; give the video files in it")
-        if not path.is_file():
-            raise UserError(f"{path}: there is no such file")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    container, stream, complaints = _open_container(path)
+    container, stream, complaints = open_container(path)
     packets = _read_packets(container, stream)
     if not packets.shown:
         raise UserError(
@@ -126,8 +119,18 @@ def open_video(path: str | Path) -> Video:
     return video
 
 
-def _open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoStream, bool]:
-    """(container, its main video stream, whether the container's own format complained)."""
+def open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoStream, bool]:
+    """(container, its main video stream, whether the container's own format complained).
+
+    The same errors as open_video, but for a file without frames. To be closed by the caller.
+    """
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give the video files in it")
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
     with _listening() as complaints:
         try:
             container = av.open(path, options={"fflags": "+genpts"}, metadata_errors="ignore")
@@ -278,7 +281,7 @@ def read_sequence_at(
         _mark_damaged(video, damage.first, damage.last)
         video.decoder, video.position, video.recent = iter(()), NOWHERE, {}
         video.container.close()  # a decoder that met damage can be wrong long after it
-        video.container, video.stream, _ = _open_container(video.path)
+        video.container, video.stream, _ = open_container(video.path)
         raise UserError("the file is damaged there") from damage
     return [video.recent[k].result() for k in indices]
 

@@ -355,7 +355,7 @@ def test_labels_from_marks_are_told_with_what_a_person_should_look_at(marked, se
     assert capsys.readouterr().out.splitlines() == [
         "train, match: 5 labelled from 1 rallies; 1 that a person labelled kept",
         "  1 of them come after the last rally and are non-rally: if the match is not marked to "
-        "its end, mark on, or say how far with --until-sec",
+        "its end, say how far with --until-sec SEC",
         CUT,
         DIFFERS,
     ]

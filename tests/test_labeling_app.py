@@ -136,6 +136,7 @@ def test_the_state_is_all_that_the_page_shows_of_a_split(client, data):
     assert problem == "1 rows of train.csv have no folder; they are kept"
     assert client.get("/state").json() == {
         "match": "",
+        "repeat_every": 20,
         "split": "train",
         "splits": ["train", "validation", "test"],
         "classes": ["non-rally", "rally"],

@@ -21,6 +21,7 @@ from matches import read_marks, save_marks
 
 pytest_plugins = ["browser"]
 WAIT_MS = 8000
+DEAF_MS = 800  # the page takes no keys so long after a refusal
 
 
 @contextmanager
@@ -184,6 +185,9 @@ def test_undo_goes_back_to_what_was_answered_also_after_the_page_was_loaded_agai
         page.reload()
         page.wait_for_selector("#picture[data-sequence]")
         press(page, "Backspace")
+        assert "before you opened this page: seq_00001" in alert(page)
+        assert read_labels(many / "train") == {"seq_00001": "1"}
+        press(page, "Backspace")
         assert shown(page) == "seq_00001"
         assert read_labels(many / "train") == {}
         press(page, "z")
@@ -203,6 +207,8 @@ def test_going_back_and_pressing_the_other_key_relabels(browser, many):
 def test_skipped_ones_stay_without_a_label_and_come_again_at_the_end(browser, data):
     (data / "train" / "train.csv").unlink()
     with labelling(browser, data) as page:
+        press(page, "s", "z")
+        assert shown(page) == "seq_00001"
         press(page, "s", "1", "0", "1")
         assert "1 are left, all skipped" in page.inner_text("#finished")
         page.click("text=The skipped ones again")
@@ -215,7 +221,7 @@ def test_a_finished_split_says_so_and_leads_to_the_next(browser, data):
     with labelling(browser, data) as page:
         press(page, "1", "0", "1", "0")
         assert "train is finished" in page.inner_text("#finished")
-        assert "4 of 4 done" in page.inner_text("#finished")
+        assert "4 of 4 done: 2 rally, 2 non-rally" in page.inner_text("#finished")
         page.click("text=Go to validation")
         press(page)
         assert "validation is finished" in page.inner_text("#finished")
@@ -238,6 +244,10 @@ def test_flags_are_kept(browser, many):
         press(page, "f")
         assert read_flags(many / "train") == ["seq_00001"]
         assert page.get_attribute("#flag", "aria-pressed") == "true"
+        press(page, "1", "1", "1")
+        page.click("#walk-flagged")
+        press(page)
+        assert shown(page) == "seq_00001"
         press(page, "f")
         assert read_flags(many / "train") == []
 
@@ -267,6 +277,7 @@ def test_everything_works_with_the_mouse(browser, many):
         page.click("#zero")
         page.click("#skip")
         page.click("#undo")
+        page.click("#undo")
         page.click("#left")
         page.keyboard.press(" ")  # pauses: the button that was clicked is not pressed again
         press(page)
@@ -284,7 +295,8 @@ def test_class_names_are_those_of_the_data(browser, many):
 
 def test_the_grid_labels_twelve_at_once(browser, many):
     with labelling(browser, many) as page:
-        press(page, "g", "2", "a", "0")
+        press(page, "g")
+        press(page, "2", "a", "0")
         page.click(".face >> nth=5")
         page.click(".leave >> nth=11")
         press(page, "Enter")
@@ -294,9 +306,64 @@ def test_the_grid_labels_twelve_at_once(browser, many):
         assert page.evaluate("() => cells[0].item.name") == "seq_00013"
         press(page, "z")
         assert read_labels(many / "train") == {}
+        assert page.evaluate("() => cells.map((cell) => cell.value).join('')") == "01000100011"
+        press(page, "Enter")  # the answers are still as they were
+        assert read_labels(many / "train") == expected
+        press(page, "ArrowLeft")
+        press(page, "1")
+        press(page, "Enter")  # the page before again, changed
+        assert read_labels(many / "train") == expected | {"seq_00001": "1"}
+
+
+def test_a_page_of_the_grid_is_not_saved_by_a_key_meant_for_the_one_before(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "g")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        page.keyboard.press("1")
+        press(page)
+        page.dblclick("#grid-save")
+        press(page)
+        assert len(read_labels(many / "train")) == 24
+        assert set(read_labels(many / "train").values()) == {"0"}
+
+
+def test_a_page_with_changes_is_left_only_when_it_is_said_twice(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "g")
+        press(page, "1", "ArrowRight")
+        assert "not saved" in alert(page)
         assert page.evaluate("() => cells[0].item.name") == "seq_00001"
-        press(page, "Enter", "ArrowLeft", "1", "Enter")  # the page before again, changed
-        assert read_labels(many / "train")["seq_00001"] == "1"
+        press(page, "ArrowRight")
+        assert page.evaluate("() => cells[0].item.name") == "seq_00013"
+
+
+def test_a_page_saved_but_for_a_conflict_is_undone_as_far_as_it_was_saved(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "g")
+        save_labels(many / "train", [Answer("seq_00003", "1", "")])
+        press(page, "Enter")
+        assert "seq_00003 is rally" in alert(page)
+        assert len(read_labels(many / "train")) == 12
+        page.wait_for_timeout(DEAF_MS)
+        press(page, "z")
+        assert read_labels(many / "train") == {"seq_00003": "1"}
+
+
+def test_the_split_can_be_changed_in_the_grid(browser, tmp_path):
+    data = unlabelled(tmp_path / "Data", (26, 14, 2))
+    with labelling(browser, data) as page:
+        press(page, "g")
+        press(page, "Enter")
+        page.select_option("#split", "validation")
+        press(page)
+        page.wait_for_timeout(300)  # the loops go on
+        frames = page.evaluate("() => cells.map((cell) => cell.canvas.dataset.frame)")
+        assert all(frames)
+        press(page, "ArrowLeft")
+        assert "first page" in alert(page)
+        press(page, "Enter")
+        assert len(read_labels(data / "validation")) == 12
 
 
 def test_not_saved_is_said_and_the_page_stays(browser, many, monkeypatch):
@@ -314,6 +381,7 @@ def test_not_saved_is_said_and_the_page_stays(browser, many, monkeypatch):
             assert "No space left" in alert(page)
             assert shown(page) == "seq_00002"
         assert read_labels(many / "train") == {"seq_00001": "1"}
+        page.wait_for_timeout(DEAF_MS)
         press(page, "1")
         assert not page.is_visible("#alert")
         assert read_labels(many / "train") == {"seq_00001": "1", "seq_00002": "1"}
@@ -333,12 +401,26 @@ def test_a_server_that_has_gone_is_not_saved(browser, many):
 def test_what_another_tab_labelled_meanwhile_is_kept_and_shown(browser, many):
     with labelling(browser, many) as page:
         save_labels(many / "train", [Answer("seq_00001", "1", "")])
-        press(page, "0")
+        press(page, "0", "0")  # the second was typed for the next one
         assert "seq_00001 is rally" in alert(page)
         assert shown(page) == "seq_00001"
         assert read_labels(many / "train") == {"seq_00001": "1"}
+        page.wait_for_timeout(DEAF_MS)
         press(page, "0")  # now that it has been seen
         assert read_labels(many / "train") == {"seq_00001": "0"}
+
+
+def test_coming_back_to_the_page_shows_what_changed_and_overwrites_nothing(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "g")
+        save_labels(many / "train", [Answer("seq_00003", "1", "")])
+        page.evaluate("() => { window.dispatchEvent(new Event('focus')); }")
+        press(page, "Enter")
+        assert "seq_00003 is rally" in alert(page)
+        page.wait_for_timeout(DEAF_MS)
+        press(page, "Enter")
+        assert read_labels(many / "train")["seq_00003"] == "1"
+        assert len(read_labels(many / "train")) == 12
 
 
 def test_the_csv_edited_by_another_program_meanwhile_keeps_its_changes(browser, many):
@@ -437,7 +519,9 @@ def test_review_walks_through_the_labels_the_most_disputed_first(browser, data):
         assert shown(page) == "seq_00002"
         assert "1 of 4 reviewed" in page.inner_text("#done")
         press(page, "1", "0", "1")
-        assert "All 4 are reviewed" in page.inner_text("#finished")
+        assert "4 of 4 reviewed" in page.inner_text("#finished")
+        press(page, "z")
+        assert "3 of 4 reviewed" in page.inner_text("#done")
 
 
 # --- a whole match
@@ -494,6 +578,7 @@ def test_overlapping_and_inverted_marks_are_refused(browser, video, tmp_path):
             seek(page, end)
             press(page, "]")
         assert "overlaps" in alert(page)
+        page.wait_for_timeout(DEAF_MS)
         press(page, "Escape")
         seek(page, 6.0)
         press(page, "[")
@@ -531,6 +616,7 @@ def test_what_another_tab_marked_meanwhile_is_kept_and_shown(browser, video, tmp
         press(page, "]")
         assert "changed elsewhere" in alert(page)
         assert read_marks(table) == [(7.0, 8.0)]
+        page.wait_for_timeout(DEAF_MS)
         press(page, "]")
         assert read_marks(table) == [(1.0, 3.0), (7.0, 8.0)]
 

@@ -15,6 +15,7 @@ from files import UserError, one_writer, read_table
 from labels import (
     Answer,
     labels_path,
+    last_answer,
     list_sequences,
     read_class_names,
     read_flags,
@@ -281,12 +282,14 @@ def test_undo_where_nothing_was_answered_is_empty(split):
     assert undo(split) == [] and read_labels(split) == {"a": "0"}
 
 
-def test_labels_from_marks_are_not_undone_as_answers(split):
+def test_labels_from_marks_are_undone_together(split):
     save(split, a="1")
-    time, _ = save_labels(split, [Answer("b", "0", "")], "marks")
-    assert undo(split, time) == []
-    assert undo(split) == [("a", "", True)]
-    assert read_labels(split) == {"b": "0"}
+    time, _ = save_labels(split, [Answer("b", "0", ""), Answer("c", "1", "")], "marks")
+    assert last_answer(split) == {"time": time, "sequences": ["b", "c"]}
+    assert undo(split) == [("b", "", True), ("c", "", True)]
+    assert read_labels(split) == {"a": "1"}
+    undo(split)
+    assert last_answer(split) == {"time": "", "sequences": []}
 
 
 # flags and names

@@ -93,6 +93,7 @@ def test_sequences_get_the_label_of_where_they_lie(root):
         "labelled": 7,
         "after": 2,
         "kept": 0,
+        "taken_back": 0,
         "differ": [],
         "straddling": [names[1], names[4]],
     }
@@ -148,12 +149,12 @@ def test_a_label_from_marks_that_a_person_confirms_is_a_persons_until_undone(roo
     names = collect(root, "final.mp4", ["12", "14"])
     mark(root, "final", (10, 20))
     label_from_matches(root)
-    save_labels(root / "train", [Answer(names[0], "1", "1")])
+    time, _ = save_labels(root / "train", [Answer(names[0], "1", "1")])
     mark(root, "final", (30, 40))
     [found] = label_from_matches(root)
     assert (found["kept"], found["differ"]) == (1, names[:1])
     assert read_labels(root / "train") == dict(zip(names, "10", strict=True))
-    assert undo(root / "train") == [(names[0], "1", True)]
+    assert undo(root / "train", time) == [(names[0], "1", True)]
     assert label_from_matches(root)[0]["kept"] == 0
     assert read_labels(root / "train") == dict.fromkeys(names, "0")
 
@@ -190,6 +191,32 @@ def test_an_answer_that_comes_in_the_meantime_is_kept(root, monkeypatch):
     assert read_labels(root / "train") == dict(zip(names, "01", strict=True))
 
 
+def test_until_sec_takes_back_what_marks_had_made_of_later_ones(root):
+    names = collect(root, "final.mp4", ["12", "40", "50"])
+    mark(root, "final", (10, 20))
+    save_labels(root / "train", [Answer(names[2], "0", "")])
+    label_from_matches(root)
+    [found] = label_from_matches(root, until_sec=30)
+    assert found["taken_back"] == 1
+    assert read_labels(root / "train") == {names[0]: "1", names[2]: "0"}
+
+
+def test_only_the_splits_named_are_labelled(root):
+    collect(root, "final.mp4", ["12"])
+    mark(root, "final", (10, 20))
+    assert label_from_matches(root, splits=("test",)) == []
+    assert read_labels(root / "train") == {}
+
+
+def test_a_sequence_without_frames_gets_no_label(root):
+    [name] = collect(root, "final.mp4", ["12"])
+    mark(root, "final", (10, 20))
+    for frame in (root / "train" / "sequences" / name).iterdir():
+        frame.unlink()
+    label_from_matches(root)
+    assert read_labels(root / "train") == {}
+
+
 def test_until_sec_leaves_out_what_ends_later(root):
     names = collect(root, "final.mp4", ["0", "12", "12.001", "30"])
     mark(root, "final", (10, 20))
@@ -204,11 +231,13 @@ def test_what_comes_after_the_last_rally_is_counted(root):
     assert label_from_matches(root)[0]["after"] == 3
 
 
-def test_a_match_without_rallies_is_class_0_all_along(root):
+def test_a_match_without_rallies_is_class_0_once_it_is_said_how_far(root):
     names = collect(root, "final.mp4", ["0", "5"])
     marks_path(root, "final").parent.mkdir()
     marks_path(root, "final").write_text("start_sec,end_sec\n")
-    [found] = label_from_matches(root)
+    assert label_from_matches(root)[0]["labelled"] == 0
+    assert read_labels(root / "train") == {}
+    [found] = label_from_matches(root, until_sec=60)
     assert read_labels(root / "train") == dict.fromkeys(names, "0")
     assert (found["marks"], found["after"]) == (0, 2)
 
