@@ -29,7 +29,7 @@ def run_command(main: Callable[[], int]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted: sequences and features that were finished are kept", file=sys.stderr)
+        print("interrupted: what was finished is kept", file=sys.stderr)
         sys.exit(130)
 
 
@@ -91,7 +91,9 @@ def read_table(path: str | Path, columns: tuple[str, ...], others: bool = False)
                 io.StringIO(text), dtype=str, keep_default_na=False, index_col=False
             )
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise UserError(f"{path} cannot be read as a CSV table: {error}") from error
+        raise UserError(
+            f"{path} cannot be read as a CSV table with lines of {','.join(columns)}: {error}"
+        ) from error
     table.columns = [str(name).strip() for name in table.columns]
     missing = [name for name in columns if name not in table.columns]
     if missing:

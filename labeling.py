@@ -37,17 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     check(options, parser)
     if not options.data.is_dir():
-        raise UserError(f"there is no folder {options.data}: collect sequences, or give --data DIR")
+        what = "is no folder" if options.data.exists() else "does not exist"
+        raise UserError(f"{options.data} {what}: collect sequences first, or give --data DIR")
     if options.agreement:
         return print_agreement(options.data, options.split)
     if options.from_match is not None:
         return print_from_match(options)
     names = tuple(options.classes or labels.read_class_names(options.data))
-    if options.classes:
-        before = labels.read_class_names(options.data)
-        if tuple(before) != names:
-            print(f"labels 0 and 1 mean {' and '.join(names)} now, not {' and '.join(before)}")
-        labels.save_class_names(options.data, names)
     if options.match:
         return mark_match(options, names)
     split = options.split or choose_split(options.data, options.review, bool(options.model))
@@ -99,17 +95,23 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     modes = [options.agreement, options.match is not None, options.from_match is not None]
     if sum(modes) > 1:
         parser.error("only one of --agreement, --match, --from-match")
+    if options.match and options.model:
+        parser.error(
+            "there is no detector of whole matches yet whose proposals --model could show; a "
+            "table of another tool's: --proposals CSV"
+        )
+    if any(modes) and options.model:
+        parser.error("--model is for labelling sequences")
+    if options.match and options.split:
+        parser.error("--match is of no split")
+    if (options.agreement or options.from_match is not None) and options.classes:
+        parser.error("--classes is for labelling")
     if any(modes) and (options.review or options.order == "uncertain"):
         parser.error("--review and --order are for labelling sequences")
     if options.review and options.order == "uncertain":
         parser.error("--review goes by what label and model disagree on most: leave --order out")
     if options.order == "uncertain" and not options.model:
         parser.error("--order uncertain needs --model FILE: the model that is unsure")
-    if options.match and options.model:
-        parser.error(
-            "there is no detector of whole matches yet whose proposals --model could show; a "
-            "table of another tool's: --proposals CSV"
-        )
     if options.model and options.split not in (None, "train"):
         parser.error(WHY_TRAIN_ALONE)
     if options.proposals and not options.match:
@@ -153,8 +155,12 @@ def mark_match(options: argparse.Namespace, names: tuple[str, str]) -> int:
 
 def serve(work: Labelling, routes: list[Route], doing: str, options: argparse.Namespace) -> int:
     """Says where the page is, opens it, and answers until Ctrl-C."""
+    remember_classes(work)
     with listen(options.port) as listener:
-        address = f"http://{LOCAL}:{listener.getsockname()[1]}/"
+        port = listener.getsockname()[1]
+        if options.port is None and port != PORT:
+            print(f"port {PORT} is taken, so this is at another one", file=sys.stderr)
+        address = f"http://{LOCAL}:{port}/"
         print(f"{doing}: {address}\nCtrl-C ends it; what the page showed as saved is on disk")
         sys.stdout.flush()
         if not options.no_browser:
@@ -181,6 +187,18 @@ def serve(work: Labelling, routes: list[Route], doing: str, options: argparse.Na
         except KeyboardInterrupt:
             print("ended")
     return 0
+
+
+def remember_classes(work: Labelling) -> None:
+    """Keeps the names of the classes for the next time, and says so if they are others."""
+    before = labels.read_class_names(work.data_dir)
+    if before != work.class_names:
+        labels.save_class_names(work.data_dir, work.class_names)
+        print(
+            f"labels 0 and 1 mean {' and '.join(work.class_names)} from now on, before: "
+            f"{' and '.join(before)}",
+            file=sys.stderr,
+        )
 
 
 def listen(port: int | None) -> socket.socket:
@@ -229,7 +247,7 @@ def print_from_match(options: argparse.Namespace) -> int:
     splits = (options.split,) if options.split else SPLITS
     found = label_from_matches(options.data, video, options.until_sec, splits)
     if not found:
-        print("no collected sequence is of a marked match", file=sys.stderr)
+        print("no sequence of a marked match has been collected", file=sys.stderr)
         return 1
     for row in found:
         print(

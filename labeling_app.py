@@ -69,7 +69,7 @@ class Labelling:
         if split not in self.names:
             self.names[split] = set(labels.list_sequences(split_dir)[0])
         if not isinstance(name, str) or name not in self.names[split]:
-            raise HTTPException(404, f"{split} has no such sequence")
+            raise HTTPException(404, f"{split} has no sequence {str(name)[:80]!r}")
         return split_dir / "sequences" / name
 
 

@@ -45,15 +45,20 @@ def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Mat
         check_marks(read_marks(table), video.end_sec)
     except UserError as error:
         raise UserError(f"{table}: {error} (are these the marks of another file?)") from error
-    if proposals and not proposals.exists():
+    if proposals and not proposals.is_file():
         raise UserError(f"there is no file {proposals}")
+    proposed = read_marks(proposals) if proposals else []
+    try:
+        check_marks(proposed, video.end_sec)
+    except UserError as error:
+        raise UserError(f"{proposals}: {error}") from error
     return Match(
         path,
         table,
         video.times_sec,
         video.end_sec,
         why_not_playable(path),
-        read_marks(proposals) if proposals else [],
+        proposed,
     )
 
 

@@ -46,14 +46,18 @@ def label_from_matches(
         name = video_name(video, data_dir)
         marked = [path for path in marked if path.stem == match_name(name)]
     if not marked:
-        raise UserError(f"no marks in {data_dir / 'matches'}: first labeling.py --match VIDEO")
+        what = "marks" if video is None else f"marks of {video}"
+        raise UserError(f"no {what} in {data_dir / 'matches'}: first labeling.py --match VIDEO")
     owners = marked_videos(data_dir)
     result = []
     for path in marked:
         marks, owner = read_marks(path), owners.get(path.stem)
         if video is not None:
             if owner and video_key(owner) != video_key(name) and (data_dir / owner).exists():
-                raise UserError(f"{path} holds the marks of {owner}, not of {video}")
+                raise UserError(
+                    f"{path} holds the marks of {owner}, not of {video}: say --from-match "
+                    f"{data_dir / owner}"
+                )
             owner = name
         whose = _whose(path, owner, data_dir)
         until = until_sec if until_sec is not None else float("inf") if marks else 0.0

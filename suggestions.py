@@ -28,6 +28,8 @@ def load_probs(model: Path, split_dir: Path, sequences: list[str]) -> dict[str, 
     """
     if split_dir.name != "train":
         raise UserError(WHY_TRAIN_ALONE)
+    if model.suffix in (".csv", ".pth") and not model.is_file():
+        raise UserError(f"there is no file {model}; it should be one of a run's")
     if model.suffix == ".csv":
         probs = _read_predictions(model)
     elif model.suffix == ".pth":

@@ -130,7 +130,8 @@ def film(tmp_path):
 def test_without_data_it_says_what_to_do(data, served, tmp_path, capsys):
     assert ended("--data", tmp_path / "nowhere") == 1
     assert capsys.readouterr().err == (
-        f"error: there is no folder {tmp_path / 'nowhere'}: collect sequences, or give --data DIR\n"
+        f"error: {tmp_path / 'nowhere'} does not exist: "
+        "collect sequences first, or give --data DIR\n"
     )
     assert ended("--data", data, "--split", "test") == 1
     assert "collect some first" in capsys.readouterr().err
@@ -181,10 +182,10 @@ def test_broken_tables_and_files_that_are_not_there_are_one_line_each(
         (["--match", film, "--proposals", tmp_path / "bad.csv"], "has no column start_sec"),
         (["--model", tmp_path / "probs.csv"], "should be from 0 to 1"),
         (["--model", tmp_path / "others.csv"], "says nothing about the sequences"),
-        (["--model", tmp_path / "none.csv"], "cannot be read"),
+        (["--model", tmp_path / "none.csv"], "there is no file"),
         (["--model", tmp_path / "model.txt"], "neither a run's best_model.pth nor"),
         (["--from-match"], "no marks in"),
-        (["--from-match", film], "no marks in"),
+        (["--from-match", film], "no marks of"),
     ]:
         assert ended("--data", data, *arguments) == 1, arguments
         said = capsys.readouterr().err
@@ -389,7 +390,7 @@ def test_marks_of_a_match_that_was_not_collected_end_with_exit_code_1(marked, ca
     (marked / "matches" / "match.csv").rename(marked / "matches" / "another.csv")
     assert ended("--data", marked, "--from-match") == 1
     said = capsys.readouterr()
-    assert said.err == "no collected sequence is of a marked match\n" and said.out == ""
+    assert said.err == "no sequence of a marked match has been collected\n" and said.out == ""
 
 
 # the server, in a process of its own
@@ -560,7 +561,7 @@ def test_ctrl_c_also_ends_the_making_of_a_copy(data, tmp_path):
     film, path = write_video(tmp_path / "match.mkv", "30", 1000), tmp_path / "long.mkv"
     longer = ["-y", "-loglevel", "error", "-stream_loop", "30", "-i", film, "-c", "copy", path]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *longer], check=True)
-    with server("--data", data, "--match", path) as (process, port):
+    with server("--data", data, "--match", path, "--port", "0") as (process, port):
         with connected(port) as connection:
             own = {OWN_HEADER: "1", "Content-Type": "application/json"}
             told = json.loads(ask(connection, "/proxy", "POST", "{}", **own)[1])

@@ -346,7 +346,7 @@ def test_no_marks_are_said(root):
     with pytest.raises(UserError, match="no marks in .*matches: first labeling.py --match"):
         label_from_matches(root)
     mark(root, "final", (10, 20))
-    with pytest.raises(UserError, match="no marks in .*matches"):
+    with pytest.raises(UserError, match="no marks of .*another.mp4 in .*matches"):
         label_from_matches(root, str(root / "another.mp4"))
 
 
