@@ -70,7 +70,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--split", choices=SPLITS, help="which to label (the first with unlabelled sequences)")
     add("--classes", nargs=2, metavar="NAME", help="what labels 0 and 1 mean (non-rally rally)")
     add("--review", action="store_true", help="walk through the labels again")
-    add("--order", choices=("name", "uncertain"), default="name", help="what comes first (name)")
+    add(
+        "--order",
+        choices=("name", "uncertain"),
+        default="name",
+        help="uncertain: the least sure first",
+    )
     add("--model", type=Path, metavar="FILE", help="a run's best_model.pth or predictions.csv")
     add("--agreement", action="store_true", help="tell how blind second answers agree")
     add("--match", metavar="VIDEO", help="mark the rallies of a whole match")
