@@ -320,10 +320,16 @@ def test_the_grid_labels_twelve_at_once(browser, many):
 def test_a_page_of_the_grid_is_not_saved_by_a_key_meant_for_the_one_before(browser, many):
     with labelling(browser, many) as page:
         press(page, "g")
-        page.keyboard.press("Enter")
-        page.keyboard.press("Enter")
-        page.keyboard.press("1")
-        press(page)
+        page.evaluate(
+            """() => {
+              for (const key of ["Enter", "Enter", "1"]) {
+                document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+              }
+            }"""
+        )
+        press(page, "Enter")  # pressed again as the next page comes into view
+        assert set(read_labels(many / "train")) == {f"seq_{k:05d}" for k in range(1, 13)}
+        page.wait_for_timeout(DOUBLE_MS)
         page.dblclick("#grid-save")
         press(page)
         assert len(read_labels(many / "train")) == 24
