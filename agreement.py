@@ -6,8 +6,8 @@ They stand in the log of the labels as steps of the kind "repeat". Imports no to
 import random
 from pathlib import Path
 
-from labels import labels_held, labels_path, read_labels
-from steps import Step, append_steps, log_path, read_steps, standing, time_now
+from labels import labels_held, labels_path, read_labels, read_log
+from steps import Step, append_steps, log_path, standing, time_now
 
 REPEAT_SHARE = 0.05  # of the answers come back for a second one, unannounced
 REPEAT_AFTER = 20  # answers at least, so that the first one is not just remembered
@@ -27,7 +27,7 @@ def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
 
     None while so many have come back that they are REPEAT_SHARE of the answers.
     """
-    steps = standing(read_steps(log_path(labels_path(split_dir))))
+    steps = standing(read_log(split_dir))
     given = [step.sequence for step in steps if step.what == "label"]
     answered = list(dict.fromkeys(reversed(given)))[::-1]  # in the order of their last answers
     repeated = {step.sequence for step in steps if step.what == "repeat"}
@@ -49,7 +49,7 @@ def measure_agreement(split_dir: Path) -> dict:
     import scipy.stats  # a second of imports that labelling itself does not need
     from sklearn.metrics import cohen_kappa_score
 
-    steps = standing(read_steps(log_path(labels_path(split_dir))))
+    steps = standing(read_log(split_dir))
     repeats = {step.sequence: step for step in steps if step.what == "repeat"}  # the last of each
     pairs = [s for s in repeats.values() if {s.old, s.new} <= {"0", "1"}]
     first, second = [step.old for step in pairs], [step.new for step in pairs]

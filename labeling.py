@@ -134,12 +134,14 @@ def choose_split(data_dir: Path, review: bool = False, model: bool = False) -> s
     first with sequences; with a model, train."""
     if model:
         return "train"
-    there = {split: labels.list_sequences(data_dir / split)[0] for split in SPLITS}
-    for split, names in there.items():
+    filled = []
+    for split in SPLITS:
+        names, _ = labels.list_sequences(data_dir / split)
         known = labels.read_labels(data_dir / split)
         if any((known.get(name) in ("0", "1")) == review for name in names):
             return split
-    return next((split for split, names in there.items() if names), "train")
+        filled += [split] if names else []
+    return filled[0] if filled else "train"
 
 
 def mark_match(options: argparse.Namespace, names: tuple[str, str]) -> int:

@@ -63,6 +63,10 @@ class Labelling:
             raise HTTPException(400, f"split should be one of {', '.join(SPLITS)}")
         return self.data_dir / split
 
+    def probs_of(self, split_dir: Path) -> dict[str, float]:
+        """What the model says of a split's sequences: nothing but of train's."""
+        return self.probs if split_dir.name == "train" else {}
+
     def sequence(self, split: object, name: object) -> Path:
         """The folder of a sequence that the last scan of its split found."""
         split_dir = self.split_dir(split)
@@ -215,7 +219,7 @@ def read_state(work: Labelling, query: dict) -> dict:
     missing = len(known.keys() - there)
     if missing:
         problems.append(f"{missing} rows of {split_dir.name}.csv have no folder; they are kept")
-    probs = work.probs if split_dir.name == "train" else {}
+    probs = work.probs_of(split_dir)
     if work.order == "uncertain" and probs:
         names = in_doubt_first(names, known, probs)
     elif work.order == "review":
@@ -265,7 +269,7 @@ def take_labels(work: Labelling, body: dict) -> dict:
     if len({answer.sequence for answer in answers}) < len(answers):
         raise HTTPException(400, "a sequence is in answers twice")
     time, conflicts = labels.save_labels(split_dir, answers)
-    probs = work.probs if split_dir.name == "train" else {}
+    probs = work.probs_of(split_dir)
     told = {a.sequence: probs[a.sequence] for a in answers if a.sequence in probs}
     return {"time": time, "conflicts": conflicts, "probs": told}
 

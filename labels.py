@@ -44,6 +44,11 @@ def labels_path(split_dir: Path) -> Path:
     return split_dir / f"{split_dir.name}.csv"
 
 
+def read_log(split_dir: Path) -> list[Step]:
+    """All steps of a split's labels, oldest first."""
+    return read_steps(log_path(labels_path(split_dir)))
+
+
 def list_sequences(split_dir: Path) -> tuple[list[str], list[str]]:
     """(the sequences' names in the order of their numbers, what is wrong with other folders)."""
     try:
@@ -156,9 +161,8 @@ def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]
     A label that has been changed elsewhere since stays (done is False). Empty when there is
     nothing to undo.
     """
-    path = log_path(labels_path(split_dir))
     with labels_held(split_dir):
-        steps = last_step(read_steps(path), time, UNDONE)
+        steps = last_step(read_log(split_dir), time, UNDONE)
         rows = _read_rows(split_dir)
         labels = _labels_of(rows)
         result, back, now_time = [], [], time_now()
@@ -174,7 +178,7 @@ def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]
 
 def last_answer(split_dir: Path) -> dict:
     """The last step that undo would take back: its time ("" if there is none) and sequences."""
-    steps = last_step(read_steps(log_path(labels_path(split_dir))), None, UNDONE)
+    steps = last_step(read_log(split_dir), None, UNDONE)
     return {"time": steps[0].time if steps else "", "sequences": [s.sequence for s in steps]}
 
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from files import UserError
 from labeling_app import get, post, wanted
-from matches import Marks, check_marks, claim_name, marks_path, read_marks, save_marks, undo_marks
+from matches import Marks, claim_name, marks_path, read_marks, save_marks, undo_marks
 from proxy import has_proxy, make_proxy, offset_sec, proxy_path, why_not_playable
 from video import open_video
 
@@ -41,24 +41,16 @@ def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Mat
     video = open_video(path)
     video.container.close()
     table = marks_path(data_dir, claim_name(data_dir, path))
-    try:
-        check_marks(read_marks(table), video.end_sec)
-    except UserError as error:
-        raise UserError(f"{table}: {error} (are these the marks of another file?)") from error
+    read_marks(table, video.end_sec)
     if proposals and not proposals.is_file():
         raise UserError(f"there is no file {proposals}")
-    proposed = read_marks(proposals) if proposals else []
-    try:
-        check_marks(proposed, video.end_sec)
-    except UserError as error:
-        raise UserError(f"{proposals}: {error}") from error
     return Match(
         path,
         table,
         video.times_sec,
         video.end_sec,
         why_not_playable(path),
-        proposed,
+        read_marks(proposals, video.end_sec) if proposals else [],
     )
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from files import SPLITS, UserError
 from frames import count_frames
-from labels import Answer, labels_path, read_labels, save_labels
+from labels import Answer, read_labels, read_log, save_labels
 from matches import Marks, marked_videos, match_name, read_marks
 from sources import read_records, read_sources, rows_of, video_key, video_name
-from steps import log_path, read_steps, standing
+from steps import standing
 
 
 def inside_sec(start_sec: float, end_sec: float, marks: Marks) -> float:
@@ -99,7 +99,7 @@ def _may_have_moved(video: str, there: str, data_dir: Path) -> bool:
 def _label_rows(split_dir: Path, rows: pd.DataFrame, marks: Marks, until_sec: float) -> dict:
     """What label_from_matches tells of one video in one split."""
     labels = read_labels(split_dir)
-    last = {s.sequence: s for s in standing(read_steps(log_path(labels_path(split_dir))))}
+    last = {s.sequence: s for s in standing(read_log(split_dir))}
     last_end = marks[-1][1] if marks else 0.0
     found = {"labelled": 0, "after": 0, "kept": 0, "taken_back": 0, "differ": [], "straddling": []}
     answers = []

@@ -73,20 +73,24 @@ def check_marks(marks: Marks, duration_sec: float = float("inf")) -> None:
             raise UserError(
                 f"a rally from {start:.3f} to {end:.3f} s: its end must be after its start"
             )
-        if end > duration_sec + 0.001:
-            raise UserError(f"a rally ends at {end:.3f} s, and the match at {duration_sec:.3f} s")
     ordered = sorted(marks)
     for (start, end), (following, _) in zip(ordered, ordered[1:], strict=False):
         if following < end:
             raise UserError(
                 f"the rally from {start:.3f} to {end:.3f} s overlaps the one from {following:.3f} s"
             )
+    for _, end in ordered:
+        if end > duration_sec + 0.001:
+            raise UserError(
+                f"a rally ends at {end:.3f} s, and the match at {duration_sec:.3f} s: are these "
+                "the marks of another file?"
+            )
 
 
-def read_marks(path: Path) -> Marks:
+def read_marks(path: Path, duration_sec: float = float("inf")) -> Marks:
     """A table's rallies in order of time; none where there is no file.
 
-    Raises UserError for what is no number, and for what check_marks refuses.
+    Raises UserError, naming the file, for what is no number and for what check_marks refuses.
     """
     if not path.exists():
         return []
@@ -97,7 +101,7 @@ def read_marks(path: Path) -> Marks:
         raise UserError(f"{path}: {','.join(bad.iloc[0])} are not two numbers of seconds")
     marks = sorted(numbers.round(3).itertuples(index=False, name=None))
     try:
-        check_marks(marks)
+        check_marks(marks, duration_sec)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return marks

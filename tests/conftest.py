@@ -16,6 +16,8 @@ import pytest
 from files import SPLITS
 from model import RES_LSTM, ModelConfig, build_backbone
 
+pytest.register_assert_rewrite("labeling_client")
+
 BITS = 10  # of the frame's number, one column of the picture each
 
 

@@ -1,6 +1,9 @@
 """What the tests of the labelling server share: small data, and requests as the page sends them."""
 
-from labeling_app import OWN_HEADER
+import pytest
+from starlette.testclient import TestClient
+
+from labeling_app import OWN_HEADER, Labelling, build_app
 
 BASE = "http://127.0.0.1:8765"
 OWN = {OWN_HEADER: "1"}
@@ -42,6 +45,18 @@ def small_data(data):
     write_frames(data, "validation", ONE, TWO)
     (data / "train" / "train.csv").write_text(f"sequence,label\n{FOUR},1\n")
     return data
+
+
+@pytest.fixture
+def work(data):
+    """What the server shows; `data` is the test module's."""
+    return Labelling(data)
+
+
+@pytest.fixture
+def client(work):
+    with TestClient(build_app(work), base_url=BASE) as client:
+        yield client
 
 
 def post(client, path, body, **headers):

@@ -36,20 +36,6 @@ def save(split_dir, **answers):
     return time
 
 
-def written(split_dir):
-    return labels_path(split_dir).read_text(encoding="utf-8")
-
-
-def files(split_dir):
-    """{name: bytes} of all files of the split but the lock, an empty log being none."""
-    found = {p.name: p.read_bytes() for p in split_dir.iterdir() if p.name != ".labels.lock"}
-    return {name: data for name, data in found.items() if data or not name.endswith(".log.csv")}
-
-
-def full_disk(*_):
-    raise OSError(28, "No space left on device")
-
-
 def test_a_repeat_leaves_the_table_and_can_be_undone(split):
     save(split, a="1")
     before = labels_path(split).read_bytes()

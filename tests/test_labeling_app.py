@@ -33,21 +33,12 @@ from labeling_client import (
     write_frames,
 )
 
+pytest_plugins = ["labeling_client"]
+
 
 @pytest.fixture
 def data(tmp_path):
     return small_data(tmp_path / "Data")
-
-
-@pytest.fixture
-def work(data):
-    return Labelling(data)
-
-
-@pytest.fixture
-def client(work):
-    with TestClient(build_app(work), base_url=BASE) as client:
-        yield client
 
 
 # sequences

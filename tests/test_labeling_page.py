@@ -696,14 +696,21 @@ def serious(page):
     ]
 
 
-@pytest.mark.parametrize("width", [1200, 400])
-def test_axe_finds_nothing_serious_on_the_sequence_page(browser, many, width):
+@contextmanager
+def inspected(browser, work, routes, width):
+    """The page, in which axe-core may run although the page lets no other script run."""
     with (
-        served(Labelling(many)) as address,
+        served(work, routes) as address,
         browser.new_context(bypass_csp=True, viewport={"width": width, "height": 800}) as context,
     ):
         page = context.new_page()
         page.goto(address)
+        yield page
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_axe_finds_nothing_serious_on_the_sequence_page(browser, many, width):
+    with inspected(browser, Labelling(many), (), width) as page:
         page.wait_for_selector("#picture[data-sequence]")
         press(page, "1", "f")
         assert serious(page) == []
@@ -723,12 +730,8 @@ def test_axe_finds_nothing_serious_on_the_match_page(browser, video, tmp_path, w
     table = tmp_path / "proposals.csv"
     table.write_text("start_sec,end_sec\n1,2\n4,5\n")
     match = open_match(video, tmp_path, table)
-    with (
-        served(Labelling(tmp_path, match=video.name), match_routes(match)) as address,
-        browser.new_context(bypass_csp=True, viewport={"width": width, "height": 800}) as context,
-    ):
-        page = context.new_page()
-        page.goto(address)
+    work = Labelling(tmp_path, match=video.name)
+    with inspected(browser, work, match_routes(match), width) as page:
         page.wait_for_selector("#rallies button")
         press(page, "n", "Enter")
         assert serious(page) == []

@@ -28,20 +28,12 @@ from proxy import proxy_path
 SLOW_THEN_FAST = "settb=1/90000,setpts='if(lt(N,50),N/25,2+(N-50)/50)/TB'"
 
 
+pytest_plugins = ["labeling_client"]
+
+
 @pytest.fixture
 def data(tmp_path):
     return small_data(tmp_path / "Data")
-
-
-@pytest.fixture
-def work(data):
-    return Labelling(data)
-
-
-@pytest.fixture
-def client(work):
-    with TestClient(build_app(work), base_url=BASE) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
