@@ -1,0 +1,146 @@
+"""A whole match's features: one pass over its video, each frame of the grid through the backbone
+once, kept on disk in pieces.
+
+    folder = extract_match(open_video("final.mp4"), backbone, "final_rallies", every=4)
+
+Step k is the frame on screen at k * every / 30 seconds, picked and made small as the training
+sequences are. Pieces are whole or not there: a run that was ended goes on where it was. Memory does
+not grow with the match.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from features import build_encoder, encode, features_dir, is_cached, save_features
+from files import UserError, one_writer
+from sources import file_sha256
+from video import CLOCK_SEC, Video, read_sequence_at
+
+GRID_FPS = 30  # of the training sequences
+PIECE_STEPS = 240  # a file of the cache: 32 s at every 4th frame, half a megabyte
+BATCH_STEPS = 16
+READ_AHEAD = 3  # batches decoded while one is computed
+
+
+def count_steps(video: Video, every: int) -> int:
+    """How many steps of the grid lie inside the video."""
+    return int(np.ceil(round((video.end_sec - CLOCK_SEC) * GRID_FPS / every, 6)))
+
+
+def pieces_dir(out_dir: str | Path, backbone: nn.Sequential, every: int) -> Path:
+    """Where the pieces lie: the name follows the weights, the preprocessing and the grid."""
+    folder = features_dir(out_dir, backbone)
+    return folder.with_name(f"{folder.name}-every{every}")
+
+
+def extract_match(
+    video: Video,
+    backbone: nn.Sequential,
+    out_dir: str | Path,
+    every: int = 1,
+    device: torch.device | str = "cpu",
+    on_progress: Callable[[float, float], None] = lambda done_sec, computed_sec: None,
+) -> Path:
+    """Computes what is missing of a match's features below out_dir; returns their folder.
+
+    Piece p is <folder>/<p>.safetensors: "features", float32 (1, steps, 512), NaN where the file
+    is damaged or stands still over a hole. A piece counts as done when it is whole and was made
+    from the bytes that the video has now. on_progress gets the seconds of the match that are
+    done, and how many of them this call has computed. Raises UserError when nothing can be written.
+    """
+    folder = pieces_dir(out_dir, backbone, every)
+    fingerprint, steps = file_sha256(video.path), count_steps(video, every)
+    sizes = [min(PIECE_STEPS, steps - first) for first in range(0, steps, PIECE_STEPS)]
+    with one_writer(folder):
+        for leftover in folder.glob(".*.part"):  # of a killed run; this process holds the folder
+            leftover.unlink()
+        missing = [
+            p for p, n in enumerate(sizes) if not is_cached(_path(folder, p), fingerprint, 1, n)
+        ]
+        there_sec = (steps - sum(sizes[p] for p in missing)) * every / GRID_FPS
+        on_progress(there_sec, 0.0)
+        if not missing:
+            return folder
+        encoder = build_encoder(backbone, device)
+        computed, features = 0, []
+        for piece, job in _read_ahead(video, missing, sizes, every):
+            frames, known = job.result()
+            batch = torch.full((len(known), 512), float("nan"))
+            if known.any():
+                batch[torch.from_numpy(known)] = encode(encoder, torch.from_numpy(frames))
+            features.append(batch)
+            computed += len(known)
+            if sum(map(len, features)) == sizes[piece]:
+                save_features(_path(folder, piece), torch.cat(features)[None], fingerprint)
+                features = []
+            done_sec = computed * every / GRID_FPS
+            on_progress(there_sec + done_sec, done_sec)
+    return folder
+
+
+def _path(folder: Path, piece: int) -> Path:
+    return folder / f"{piece:05d}.safetensors"
+
+
+def _read_ahead(
+    video: Video, pieces: list[int], sizes: list[int], every: int
+) -> Iterator[tuple[int, Future]]:
+    """(piece, its next batch as read_steps gives it), a few of them under way in a thread."""
+    jobs = (
+        (piece, piece * PIECE_STEPS + first, min(BATCH_STEPS, sizes[piece] - first))
+        for piece in pieces
+        for first in range(0, sizes[piece], BATCH_STEPS)
+    )
+    with ThreadPoolExecutor(1) as reader:
+        waiting: deque[tuple[int, Future]] = deque()
+        try:
+            for piece, first, count in jobs:
+                waiting.append((piece, reader.submit(read_steps, video, first, count, every)))
+                if len(waiting) > READ_AHEAD:
+                    yield waiting.popleft()
+            yield from waiting
+        finally:
+            reader.shutdown(cancel_futures=True)
+
+
+def read_steps(video: Video, first: int, count: int, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """(uint8 RGB frames (K, 3, 224, 224) of the K steps that can be had, bool (count,) which)."""
+    rate = GRID_FPS / every
+    try:
+        images = read_sequence_at(video, first / rate, count, rate)
+        known = np.ones(count, bool)
+    except UserError:  # part of it is damaged: which steps are not?
+        images, known = [], np.zeros(count, bool)
+        for k in range(count):
+            try:
+                images += read_sequence_at(video, (first + k) / rate, 1, rate)
+                known[k] = True
+            except UserError:
+                continue  # stays unknown, and the report says so
+    frames = np.empty((len(images), 3, *images[0].shape[:2]) if images else (0, 3, 1, 1), np.uint8)
+    for k, image in enumerate(images):
+        frames[k] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
+    return frames, known
+
+
+def load_steps(folder: Path, first: int, last: int) -> torch.Tensor:
+    """Features of steps first to last (not included), float32 (last - first, 512)."""
+    parts = []
+    for piece in range(first // PIECE_STEPS, -(-last // PIECE_STEPS)):
+        begin = piece * PIECE_STEPS
+        path = _path(folder, piece)
+        try:
+            with safe_open(path, "pt") as file:
+                part = file.get_tensor("features")[0]
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path} cannot be read ({error}): run it again") from error
+        parts.append(part[max(first - begin, 0) : last - begin])
+    return torch.cat(parts)  # (last - first, D)

@@ -1,0 +1,202 @@
+"""The temporal head: play or not at each step of a whole match, from its cached features.
+
+    head = fit_head(train_matches, val_matches, HeadConfig(every=4), seed=0)
+    times_sec, probs = head_probs(head, folder, steps)
+
+The window model of main.ipynb judges a second by itself, and what it learnt from are seconds that
+lie anywhere. The head sees up to 17 s before and after each step (a temporal convolutional network:
+Bai, Kolter and Koltun 2018, here not causal), and learns from every step of matches whose rallies
+are marked, their edges included.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from files import UserError
+from match_features import GRID_FPS, load_steps
+from matches import Marks
+
+CROP_STEPS = 256  # of a match, in a training batch
+BATCH_SIZE = 16
+MIN_BATCHES = 10  # an epoch, however little there is to learn from
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 1e-2
+MAX_EPOCHS = 60
+PATIENCE = 12
+BLOCK_STEPS = 4096  # of a match, classified at a time
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """What fixes the shape of MatchHead."""
+
+    every: int = 4  # frames of the 30 a second from one step to the next
+    feature_size: int = 512
+    channels: int = 64
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    dropout: float = 0.3
+
+    def __post_init__(self):
+        object.__setattr__(self, "dilations", tuple(self.dilations))
+
+    @property
+    def reach(self) -> int:
+        """How many steps before and after a step its probability depends on."""
+        return 1 + 2 * sum(self.dilations)
+
+
+class MatchHead(nn.Module):
+    """Features and their change from step to step -> 64 channels -> dilated convolutions -> logit.
+
+    Each block adds two convolutions of width 3 to what went in (residual).
+    """
+
+    def __init__(self, config: HeadConfig):
+        super().__init__()
+        self.config, C = config, config.channels
+        self.register_buffer("feature_mean", torch.zeros(config.feature_size))
+        self.register_buffer("feature_std", torch.ones(config.feature_size))
+        self.embed = nn.Conv1d(3 * config.feature_size, C, 1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv1d(C, C, 3, padding=d, dilation=d),
+                nn.ReLU(),
+                nn.Dropout(config.dropout),
+                nn.Conv1d(C, C, 3, padding=d, dilation=d),
+            )
+            for d in config.dilations
+        )
+        self.logit = nn.Conv1d(C, 1, 1)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (B, S, 512) -> logits (B, S)."""
+        x = (features - self.feature_mean) / self.feature_std  # (B, S, D)
+        change = torch.diff(x, dim=1, prepend=x[:, :1])  # (B, S, D)
+        x = torch.cat([x, change, change.abs()], dim=2).transpose(1, 2)  # (B, 3D, S)
+        x = torch.relu(self.embed(self.dropout(x)))  # (B, C, S)
+        for block in self.blocks:
+            x = torch.relu(x + block(x))
+        return self.logit(x).squeeze(1)  # (B, S)
+
+
+def fit_head(
+    train: list[tuple[torch.Tensor, Marks]],
+    val: list[tuple[torch.Tensor, Marks]],
+    config: HeadConfig | None = None,
+    seed: int = 0,
+    max_epochs: int = MAX_EPOCHS,
+) -> tuple[MatchHead, list[tuple[float, float]]]:
+    """Trains a head on (features (S, 512), rallies) of matches; stops early on validation loss.
+
+    Returns the head of the best epoch, in eval mode, and (train loss, validation loss) of each
+    epoch. Steps of unknown features (NaN) teach nothing. Raises UserError where rallies are
+    missing altogether.
+    """
+    config = config or HeadConfig()
+    if not any(marks for _, marks in train) or not any(marks for _, marks in val):
+        raise UserError("no rally is marked in the matches of train or of validation")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = MatchHead(config)
+        known = torch.cat([features[~features[:, 0].isnan()] for features, _ in train])
+        head.feature_mean.copy_(known.mean(0))
+        head.feature_std.copy_(known.std(0).clamp(min=1e-6))
+        sets = [
+            [(hold_last(f), *label_steps(f, m, config.every)) for f, m in part]
+            for part in (train, val)
+        ]
+        optimizer = torch.optim.AdamW(
+            head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+        )
+        history, best, best_state = [], float("inf"), {}
+        for _ in tqdm(range(max_epochs), "Training the head", unit="epoch"):
+            head.train()
+            losses = [
+                _step(head, optimizer, batch) for batch in _batches(sets[0], seed, len(history))
+            ]
+            head.eval()
+            with torch.inference_mode():
+                val_loss = float(
+                    np.mean([_loss(head(x[None]), y[None], w[None]) for x, y, w in sets[1]])
+                )
+            history.append((float(np.mean(losses)), val_loss))
+            if val_loss < best:
+                best = val_loss
+                best_state = {name: value.clone() for name, value in head.state_dict().items()}
+            elif len(history) - 1 - int(np.argmin([v for _, v in history])) >= PATIENCE:
+                break
+        head.load_state_dict(best_state)
+    return head.eval(), history
+
+
+def label_steps(
+    features: torch.Tensor, marks: Marks, every: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(float32 (S,) 1 where the step's moment lies in a rally, float32 (S,) 0 where unknown)."""
+    seconds = torch.arange(len(features)) * every / GRID_FPS
+    labels = torch.zeros(len(features))
+    for start, end in marks:
+        labels[(seconds >= start) & (seconds < end)] = 1
+    return labels, (~features[:, 0].isnan()).float()
+
+
+def hold_last(features: torch.Tensor) -> torch.Tensor:
+    """Features (S, D), unknown steps (NaN) replaced by the last known one, or the first to come."""
+    unknown = features[:, 0].isnan()
+    if not unknown.any():
+        return features
+    if unknown.all():
+        return torch.zeros_like(features)
+    steps = torch.arange(len(features))
+    last = torch.where(unknown, -1, steps).cummax(0).values
+    return features[torch.where(last < 0, int((~unknown).nonzero()[0]), last)]
+
+
+def _batches(matches: list, seed: int, epoch: int):
+    """Crops of CROP_STEPS at random places, about as many steps as the matches have, or more."""
+    rng = np.random.default_rng([seed, epoch])
+    sizes = np.array([len(x) for x, _, _ in matches])
+    size = min(CROP_STEPS, int(sizes.min()))
+    for _ in range(max(MIN_BATCHES, round(sizes.sum() / size / BATCH_SIZE))):
+        crops = []
+        for k in rng.choice(len(matches), BATCH_SIZE, p=sizes / sizes.sum()):
+            first = rng.integers(sizes[k] - size + 1)
+            crops.append([part[first : first + size] for part in matches[k]])
+        yield [torch.stack(parts) for parts in zip(*crops, strict=True)]
+
+
+def _loss(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return (losses * known).sum() / known.sum().clamp(min=1)
+
+
+def _step(head: MatchHead, optimizer: torch.optim.Optimizer, batch: list[torch.Tensor]) -> float:
+    features, labels, known = batch
+    loss = _loss(head(features), labels, known)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def head_probs(head: MatchHead, folder, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """(times_sec (S,), probability of play (S,), NaN where the features are unknown), of a match.
+
+    Reads the cached pieces block by block, each with what it depends on, so that memory does not
+    grow with the match.
+    """
+    probs = np.empty(steps, np.float32)
+    with torch.inference_mode():
+        for first in range(0, steps, BLOCK_STEPS):
+            last = min(first + BLOCK_STEPS, steps)
+            begin, end = max(first - head.config.reach, 0), min(last + head.config.reach, steps)
+            features = load_steps(folder, begin, end)
+            logits = head(hold_last(features)[None])[0]
+            logits[features[:, 0].isnan()] = float("nan")
+            probs[first:last] = torch.sigmoid(logits)[first - begin : last - begin].numpy()
+    return np.arange(steps) * head.config.every / GRID_FPS, probs
