@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help run notebook test lint bench bench-collecting bench-damage bench-labeling label clean
+.PHONY: help run notebook test lint bench bench-collecting bench-damage bench-labeling bench-detecting label detect clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -22,12 +22,15 @@ notebook: $(STAMP)  ## Open the experiment in JupyterLab
 label: $(STAMP)  ## Label sequences in the browser (ARGS="--split test", "--match final.mp4")
 	$(BIN)/python labeling.py $(ARGS)
 
+detect: $(STAMP)  ## Find the rallies of whole matches (ARGS="final.mp4 --model runs/NAME/best_model.pth")
+	$(BIN)/python detecting_rallies.py $(ARGS)
+
 lint: $(STAMP)  ## Check the code's form
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 test: lint  ## Lint, then run every test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: $(STAMP)  ## Time the experiment against the original's way (ARGS="--sequences 8")
 	$(BIN)/python benchmarks/experiment.py $(ARGS)
@@ -40,6 +43,9 @@ bench-damage: $(STAMP)  ## Damage video files and see what becomes of their sequ
 
 bench-labeling: $(STAMP)  ## Time the labelling page in Chromium (ARGS="--sequences 1000")
 	$(BIN)/python benchmarks/labeling.py $(ARGS)
+
+bench-detecting: $(STAMP)  ## Measure detection on drawn matches (ARGS="--work DIR --long-minutes 0")
+	$(BIN)/python benchmarks/detecting.py $(ARGS)
 
 clean:  ## Remove the environment and caches (data and runs stay)
 	rm -rf .venv .pytest_cache .ruff_cache

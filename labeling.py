@@ -4,6 +4,7 @@
     python labeling.py --split validation
     python labeling.py --review --model runs/NAME/best_model.pth
     python labeling.py --match final.mp4        # then: python labeling.py --from-match
+    python labeling.py --match final.mp4 --model runs/NAME/best_model.pth   # with its proposals
     python labeling.py --agreement
 
 Every answer is on disk before the page moves on. The server listens on 127.0.0.1 alone; from
@@ -76,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="name",
         help="uncertain: the least sure first",
     )
-    add("--model", type=Path, metavar="FILE", help="a run's best_model.pth or predictions.csv")
+    add("--model", type=Path, metavar="FILE", help="a run's best_model.pth, or its predictions.csv")
     add("--agreement", action="store_true", help="tell how blind second answers agree")
     add("--match", metavar="VIDEO", help="mark the rallies of a whole match")
     add("--proposals", type=Path, metavar="CSV", help="start_sec,end_sec: marks to be confirmed")
@@ -100,13 +101,10 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     modes = [options.agreement, options.match is not None, options.from_match is not None]
     if sum(modes) > 1:
         parser.error("only one of --agreement, --match, --from-match")
-    if options.match and options.model:
-        parser.error(
-            "there is no detector of whole matches yet whose proposals --model could show; a "
-            "table of another tool's: --proposals CSV"
-        )
-    if any(modes) and options.model:
-        parser.error("--model is for labelling sequences")
+    if options.match and options.model and options.proposals:
+        parser.error("proposals come from --model or from --proposals, not from both")
+    if any(modes) and not options.match and options.model:
+        parser.error("--model is for labelling sequences, and for --match")
     if options.match and options.split:
         parser.error("--match is of no split")
     if (options.agreement or options.from_match is not None) and options.classes:
@@ -152,12 +150,38 @@ def mark_match(options: argparse.Namespace, names: tuple[str, str]) -> int:
     path = find_file(find_video(options.match, options.data), options.data)
     if path is None:
         raise UserError(f"{options.match} is not downloaded yet: collect it first, and it is kept")
-    match = open_match(path, options.data, options.proposals)
+    proposals = options.proposals
+    if options.model:
+        proposals = detect_proposals(path, options)
+    match = open_match(path, options.data, proposals)
     work = Labelling(options.data, options.split or "train", names, match=path.name)
     try:
         return serve(work, match_routes(match), f"marking {path}", options)
     finally:
         match.stopped.set()
+
+
+def detect_proposals(path: Path, options: argparse.Namespace) -> Path:
+    """The table of the rallies that a model finds in a match of train, or of no split yet.
+
+    Raises UserError for matches of validation and test, whose marks are to measure models by.
+    """
+    from detection import default_dir, detect_match, load_detector
+    from fitting import split_videos
+    from results import check_folder, save_result
+    from sources import video_key, video_name
+
+    key = video_key(video_name(path, options.data))
+    for split in ("validation", "test"):
+        if key in map(video_key, split_videos(options.data, split)):
+            raise UserError(
+                f"{path} is of {split}, and its marks are to measure models by: with proposals of "
+                "one they would lean towards it; leave --model out"
+            )
+    folder = default_dir(path)
+    check_folder(folder, path)
+    save_result(detect_match(path, load_detector(options.model), folder), folder)
+    return folder / "rallies.csv"
 
 
 def serve(work: Labelling, routes: list[Route], doing: str, options: argparse.Namespace) -> int:

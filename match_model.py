@@ -25,8 +25,8 @@ BATCH_SIZE = 16
 MIN_BATCHES = 10  # an epoch, however little there is to learn from
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-2
-MAX_EPOCHS = 60
-PATIENCE = 12
+MAX_EPOCHS = 40
+PATIENCE = 8
 BLOCK_STEPS = 4096  # of a match, classified at a time
 
 
@@ -71,7 +71,7 @@ class MatchHead(nn.Module):
             for d in config.dilations
         )
         self.logit = nn.Conv1d(C, 1, 1)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout1d(config.dropout)  # a feature is left out of a whole crop
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features (B, S, 512) -> logits (B, S)."""

@@ -222,6 +222,20 @@ def save_model(
     write_whole(path, buffer.getvalue())
 
 
+def update_checkpoint(path: str | Path, name: str, value: object) -> None:
+    """Puts a further entry (plain values and tensors) into a checkpoint, or in the old one's place.
+
+    Entries inside it that a dict does not name stay. load_model returns it with the rest.
+    """
+    load_model(path)
+    checkpoint = _read_torch_file(Path(path), "a model saved by this project")
+    both = isinstance(value, dict) and isinstance(checkpoint.get(name), dict)
+    checkpoint[name] = {**checkpoint[name], **value} if both else value
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    write_whole(path, buffer.getvalue())
+
+
 def load_model(path: str | Path) -> tuple[RES_LSTM, dict]:
     """The model (in eval mode, on the CPU) and all else its checkpoint holds (without state_dict).
 

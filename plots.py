@@ -104,3 +104,45 @@ def plot_test(
     for ax in axes[1:]:
         ax.legend(loc="lower center", fontsize=8)
     return _save(figure, path, synthetic)
+
+
+def plot_timeline(
+    result,
+    rallies: pd.DataFrame,
+    path: str | Path | None = None,
+    synthetic: bool = False,
+    truth: list[tuple[float, float]] = (),
+) -> Figure:
+    """Probability of play over a match, its rallies shaded, a row for each 5 minutes or more.
+
+    result is a detection.Result. Where nothing is known (damage) the ground is hatched; the true
+    rallies, where they are known, are drawn below.
+    """
+    times_sec, probs, duration_sec = result.times_sec, result.probs, result.video.end_sec
+    rows = int(np.clip(np.ceil(duration_sec / 300), 1, 12))
+    span_sec = duration_sec / rows
+    figure, axes = plt.subplots(
+        rows, figsize=(11, 1.0 + 0.95 * rows), layout="constrained", dpi=DPI, squeeze=False
+    )
+    unknown = np.isnan(probs)
+    for k, ax in enumerate(axes[:, 0]):
+        left, right = k * span_sec, (k + 1) * span_sec
+        for row in rallies.itertuples():
+            ax.axvspan(row.start_sec, row.end_sec, color=COLOURS[1], alpha=0.3, lw=0)
+        for start, end in truth:
+            ax.plot([start, end], [-0.1, -0.1], color="0.2", lw=3, solid_capstyle="butt")
+        ax.plot(times_sec, probs, color="0.25", lw=0.8)
+        ax.fill_between(times_sec, 0, 1, where=unknown, hatch="///", color="0.85", lw=0)
+        ax.set_xlim(left, right)
+        ax.set_ylim(-0.18 if len(truth) else -0.03, 1.03)
+        ax.set_yticks([0, 1])
+        ax.xaxis.set_major_formatter(lambda sec, _: f"{int(sec) // 60}:{int(sec) % 60:02d}")
+        ax.spines[["top", "right"]].set_visible(False)
+    play = rallies["duration_sec"].sum() / duration_sec
+    count = f"{len(rallies)} rallies" if len(rallies) != 1 else "1 rally"
+    axes[0, 0].set_title(
+        f"{result.video.path.name}: {count}, {play:.0%} of {duration_sec / 60:.1f} min in play"
+    )
+    told = "probability of play; shaded: rallies" + ("; line below: the truth" if truth else "")
+    axes[-1, 0].set_xlabel(f"min:s ({told})")
+    return _save(figure, path, synthetic)

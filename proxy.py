@@ -117,7 +117,7 @@ def make_proxy(path: str | Path, on_progress: Callable[[float], None]) -> Path:
     try:
         changed_ns = path.stat().st_mtime_ns
         try:
-            _run(command, lambda done_sec: on_progress(min(done_sec / video.end_sec, 1.0)))
+            run_ffmpeg(command, lambda done_sec: on_progress(min(done_sec / video.end_sec, 1.0)))
             os.utime(temporary, ns=(changed_ns, changed_ns))
             os.replace(temporary, proxy)
         finally:
@@ -168,7 +168,7 @@ def _command(video: Video, target: Path) -> list[str]:
     ]
 
 
-def _run(command: list[str], on_time: Callable[[float], None]) -> None:
+def run_ffmpeg(command: list[str], on_time: Callable[[float], None]) -> None:
     """Runs ffmpeg; on_time gets the seconds written so far.
 
     Raises CalledProcessError, whose output is the last line of complaint.

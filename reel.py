@@ -24,7 +24,7 @@ import numpy as np
 
 from files import UserError
 from matches import Marks, check_marks
-from proxy import _run
+from proxy import run_ffmpeg
 from video import UNREADABLE, Video, open_video
 
 SAMPLE_RATE = 48000
@@ -215,7 +215,7 @@ def _join(video: Video, cuts: list[Cut], folder: Path, on_share: OnProgress) -> 
         *["-f", "mp4", f"file:{folder / 'joined.mp4'}"],
     ]
     on_last = _within(on_share, CUTS_SHARE, 1.0)
-    _run(command, lambda sec: on_last(sec / borders_sec[-1]))
+    run_ffmpeg(command, lambda sec: on_last(sec / borders_sec[-1]))
     return folder / "joined.mp4"
 
 
@@ -236,7 +236,7 @@ def _cut_out(
     few = min(cut.first + 3, cut.last)  # as two fields make a frame, the second may be the third
     for back_sec in BACK_SEC:
         command = _cut_command(video, sound, cut, part, size, back_sec)
-        _run(command, lambda sec: on_share(sec / cut.length_sec))
+        run_ffmpeg(command, lambda sec: on_share(sec / cut.length_sec))
         try:
             with av.open(part) as container:
                 stream = container.streams.video[0]

@@ -3,7 +3,8 @@
     python sample_data.py [--data Data/sample]       # about a minute on 2 cores
 
 Five matches for training, two for validation, one for testing, as in the original study; about
-300 sequences, 2.5 s apart. The labels come from the drawn truth. A killed run goes on where it was.
+300 sequences, 2.5 s apart. The labels, and the marked
+rallies in matches/, come from the drawn truth. A killed run goes on where it was.
 """
 
 import argparse
@@ -18,14 +19,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from dataset import has_data, is_synthetic
-from files import SPLITS, UserError, one_writer, run_command, write_table, write_whole
+from files import SPLITS, UserError, one_writer, read_table, run_command, write_table, write_whole
 from match_labels import label_of
-from matches import read_marks
+from matches import COLUMNS, marks_path, match_name, read_marks
 from sample_match import draw_match
 from sequences import Settings, collect_video
 from sources import read_sources
 
-VERSION = 1  # to be raised when drawn matches change, so that old samples are not taken for new
+VERSION = 2  # to be raised when drawn matches change, so that old samples are not taken for new
 DEFAULT_DATA = Path("Data")  # may be missing: the sample makes it
 INTERVAL_SEC = 2.5
 SEQUENCE_SEC = 1.0
@@ -72,6 +73,7 @@ def build_sample(data_dir: str | Path) -> Path:
             for video in _videos(split):
                 collect_video(data_dir / "videos" / video, data_dir, split, Settings(INTERVAL_SEC))
             label_from_truth(data_dir, split)
+            mark_from_truth(data_dir, split)
         write_whole(record, json.dumps({**begun, "complete": True}).encode())
     return data_dir
 
@@ -103,6 +105,13 @@ def label_from_truth(data_dir: Path, split: str) -> None:
         label = label_of(start, start + SEQUENCE_SEC, truth)
         rows.append({"sequence": row.sequence, "label": label})
     write_table(data_dir / split / f"{split}.csv", pd.DataFrame(rows))
+
+
+def mark_from_truth(data_dir: Path, split: str) -> None:
+    """Writes matches/<video>.csv, as if a person had marked the rallies of the split's matches."""
+    for video in _videos(split):
+        truth = read_table((data_dir / "videos" / video).with_suffix(".csv"), COLUMNS)
+        write_table(marks_path(data_dir, match_name(video)), truth)
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ Without --data the frames come from a drawn (synthetic) match. About 2 minutes o
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ from dataset import FeatureDataset
 from features import extract_features, save_features
 from frames import frame_paths
 from model import RES_LSTM, build_backbone
+from results import peak_rss_mb
 from sample_match import draw_match
 from sequences import Settings, collect_video
 from train_utils import evaluate, seed_everything, train_one_epoch
@@ -83,16 +83,6 @@ def time_extraction(split_dir: Path, names: list[str]) -> tuple[float, float]:
     start = time.perf_counter()
     extract_features(split_dir, names, backbone)
     return time.perf_counter() - start, peak_rss_mb()
-
-
-def peak_rss_mb() -> float:
-    """The most memory that this process has held so far, in MB of 1e6 bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux, where getrusage would count the parent's memory before exec too
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def in_new_process(function, *arguments):

@@ -91,7 +91,7 @@ def ended(*arguments):
         ("--match x.mp4 --order uncertain", "for labelling sequences"),
         ("--review --order uncertain --model m.csv", "leave --order out"),
         ("--order uncertain", "needs --model FILE"),
-        ("--match x.mp4 --model m.pth", "no detector of whole matches yet"),
+        ("--match x.mp4 --model m.pth --proposals p.csv", "not from both"),
         ("--model m.csv --split validation", "train alone"),
         ("--model m.csv --split test --order uncertain", "train alone"),
         ("--review --model m.csv --split test", "train alone"),

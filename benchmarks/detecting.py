@@ -1,0 +1,245 @@
+"""Detection of whole matches, on drawn ones that it has not seen: how well, fast and large.
+
+    python benchmarks/detecting.py [--weights random] [--work DIR] [--seeds 0 1 2]
+
+Draws (SYNTHETIC) matches: 8 of 5 minutes to learn from, 3 for validation, 6 of 10 minutes to
+measure on, at 25, 29.97, 30 and 50 frames a second. A head is trained for each seed, fitted, and
+run on the 6. Speed: a drawn match enlarged to 1280x720 at 30 frames a second, from the file to its
+tables, at every frame of it and at the head's own rate. Memory: the same match repeated to
+--long-minutes. With --work, drawings and features stay, and the next run starts there. About 40
+minutes on 2 plain cores, and 40 more for the speed and the two hours.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from collecting import make_match
+from experiment import in_new_process
+
+from detection import default_dir, detect_match, load_detector
+from features import build_encoder, encode
+from fitting import fit_detector
+from match_features import count_steps, read_steps
+from match_model import HeadConfig, MatchHead
+from matches import read_marks
+from model import RES_LSTM, build_backbone, save_model, update_checkpoint
+from results import save_result
+from sample_match import FRAME_RATES, draw_match
+from segment_metrics import measure_match, summarise
+from segments import to_marks
+from video import open_video
+
+LEARN, CHECK = (8, 300), (3, 300)  # matches to learn from and for validation, seconds each
+SEEDS = {"train": 101, "validation": 201, "test": 301}  # of the first drawn match of each
+
+
+def draw_matches(folder: Path, sizes: dict[str, tuple[int, int]]) -> dict[str, list[Path]]:
+    """The matches of each split, drawn if they are not there: {split: (how many, seconds each)}."""
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs, paths = [], {split: [] for split in sizes}
+    for split, (count, sec) in sizes.items():
+        for k in range(count):
+            path = folder / f"{split}_{SEEDS[split] + k}_{sec}s.mp4"
+            paths[split].append(path)
+            rate = float(FRAME_RATES[k % len(FRAME_RATES)])
+            jobs.append((path, SEEDS[split] + k, float(sec), rate))
+    missing = [job for job in jobs if not job[0].exists()]
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+        drawn = pool.map(draw_match, *zip(*missing, strict=True)) if missing else []
+        list(tqdm(drawn, "Drawing matches", len(missing), unit="match"))
+    return paths
+
+
+def run_seed(model: Path, paths: dict[str, list[Path]], every: int, seed: int) -> dict:
+    """summarise of the test matches, with a head trained and fitted from this seed."""
+    learnt = {
+        split: [(path, read_marks(path.with_suffix(".csv"))) for path in paths[split]]
+        for split in ("train", "validation")
+    }
+    detection, checked = fit_detector(load_detector(model), learnt, HeadConfig(every=every), seed)
+    update_checkpoint(model, "detection", detection)
+    detector, measured = load_detector(model), {}
+    for path in paths["test"]:
+        result = detect_match(path, detector, default_dir(path))
+        truth = read_marks(path.with_suffix(".csv"))
+        measured[path.stem] = measure_match(to_marks(result.rallies), truth, result.video.end_sec)
+    return summarise(measured) | {
+        "matches": {name: each["iou"]["0.5"]["f1"] for name, each in measured.items()},
+        "validation_f1_50": checked["mean"]["iou"]["0.5"]["f1"],
+        "decoding": detection["head_decoding"],
+    }
+
+
+def detect_alone(path: Path, model: Path, out: Path, threads: int) -> dict:
+    """rallies.json of one detection from nothing; to be called in a process of its own."""
+    torch.set_num_threads(threads)
+    result = detect_match(path, load_detector(model), out)
+    return save_result(result, out)[1]
+
+
+def time_shares(path: Path, weights: str, every: int, threads: int) -> dict[str, float]:
+    """Seconds that a minute of a match takes to decode alone, and its backbone alone."""
+    torch.set_num_threads(threads)
+    video = open_video(path)
+    steps = min(count_steps(video, every), 1800 // every)
+    began = time.perf_counter()
+    for first in range(0, steps, 16):
+        frames, _ = read_steps(video, first, min(16, steps - first), every)
+    decode_sec = time.perf_counter() - began
+    encoder = build_encoder(build_backbone(weights)[0])
+    batch = torch.from_numpy(frames[:16])
+    encode(encoder, batch)
+    began = time.perf_counter()
+    for _ in range(0, steps, len(batch)):
+        encode(encoder, batch)
+    minutes = steps * every / 1800
+    return {
+        "decode_sec": decode_sec / minutes,
+        "backbone_sec": (time.perf_counter() - began) / minutes,
+    }
+
+
+def measure_speed(model: Path, weights: str, every: int, scratch: Path, minutes: float) -> dict:
+    """Times of a 1280x720 match at 30 frames a second, every frame's features and the head's."""
+    video = scratch / "hd.mp4"
+    if not video.exists():
+        make_match(video, minutes)
+    threads, figures = torch.get_num_threads(), {}
+    for name, step in (("every_frame", 1), ("default", every)):
+        alone = with_every(model, step, scratch) if step != every else model
+        out = Path(tempfile.mkdtemp(dir=scratch))
+        speed = in_new_process(detect_alone, video, alone, out, threads)["speed"]
+        shares = in_new_process(time_shares, video, weights, step, threads)
+        whole_sec = 60 / speed["times_real_time"]
+        figures[name] = speed | {
+            **{part: round(sec, 2) for part, sec in shares.items()},
+            "minute_sec": round(whole_sec, 2),
+        }
+    return figures
+
+
+def with_every(model: Path, every: int, scratch: Path) -> Path:
+    """A copy of the model whose head reads each so many frames, untrained, to be timed alone."""
+    copy = scratch / f"every{every}.pth"
+    copy.write_bytes(model.read_bytes())
+    head = MatchHead(HeadConfig(every=every))
+    update_checkpoint(
+        copy, "detection", {"head": {"config": asdict(head.config), "state": head.state_dict()}}
+    )
+    return copy
+
+
+def measure_long(model: Path, scratch: Path, minutes: float) -> dict:
+    """Peak memory and speed of a long match, and of its first tenth: the time grows as it does."""
+    figures = {}
+    for name, length in (("tenth", minutes / 10), ("whole", minutes)):
+        video, out = scratch / f"{name}.mp4", Path(tempfile.mkdtemp(dir=scratch))
+        make_match(video, length)
+        about = in_new_process(detect_alone, video, model, out, torch.get_num_threads())
+        figures[name] = about["speed"] | {"minutes": about["duration_sec"] / 60}
+        video.unlink()
+    tenth, whole = figures["tenth"], figures["whole"]
+    figures["time_per_minute_ratio"] = tenth["times_real_time"] / whole["times_real_time"]
+    return figures
+
+
+def print_accuracy(runs: dict[int, dict]) -> dict:
+    """Prints a row a seed; returns the figures of the JSON line, the means over seeds."""
+    print(f"\n{'seed':>6}{'F1@0.5':>9}{'worst':>8}{'F1@0.3':>9}{'F1@0.7':>9}", end="")
+    print(f"{'edges, s':>10}{'bias':>14}{'count':>8}{'splits':>8}{'merges':>8}")
+    rows = {}
+    for seed, run in runs.items():
+        pooled, f1 = run["pooled"], run["mean"]["iou"]
+        errors = pooled["edges"]
+        rows[seed] = {
+            "f1_50": f1["0.5"]["f1"],
+            "worst_f1_50": run["worst"]["f1"],
+            "f1_30": f1["0.3"]["f1"],
+            "f1_70": f1["0.7"]["f1"],
+            "edge_median_sec": max(errors[edge]["median_abs_sec"] for edge in errors),
+            "start_bias_sec": errors["start"]["bias_sec"],
+            "end_bias_sec": errors["end"]["bias_sec"],
+            "count_error": pooled["count_error_relative"],
+            "splits": pooled["splits"],
+            "merges": pooled["merges"],
+        }
+        row = rows[seed]
+        print(f"{seed:6}{row['f1_50']:9.3f}{row['worst_f1_50']:8.3f}{row['f1_30']:9.3f}", end="")
+        print(f"{row['f1_70']:9.3f}{row['edge_median_sec']:10.2f}", end="")
+        print(f"{row['start_bias_sec']:+7.2f}{row['end_bias_sec']:+7.2f}", end="")
+        print(f"{row['count_error']:8.3f}{row['splits']:8}{row['merges']:8}")
+    table = pd.DataFrame(rows).T
+    for name in ("f1_50", "worst_f1_50", "edge_median_sec", "count_error"):
+        low, high = table[name].min(), table[name].max()
+        print(f"{name:18} mean {table[name].mean():.3f}, from {low:.3f} to {high:.3f}")
+    return table.mean().to_dict() | {"seeds": {str(k): row for k, row in rows.items()}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the detection of whole matches.")
+    add = parser.add_argument
+    add("--weights", default="random", help="imagenet, random, or a file")
+    add("--every", type=int, default=4, help="frames of 30 a second from step to step (4)")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training (0 1 2)")
+    add("--matches", type=int, default=6, help="to measure on (6)")
+    add("--minutes", type=float, default=10, help="how long these are (10)")
+    add("--speed-minutes", type=float, default=4, help="of 1280x720; 0: not measured (4)")
+    add("--long-minutes", type=float, default=120, help="0: not measured (120)")
+    add("--work", type=Path, help="keep drawings and features here")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = Path(scratch)
+        work = options.work or scratch / "work"
+        sizes = {"train": LEARN, "validation": CHECK}
+        sizes["test"] = (options.matches, round(options.minutes * 60))
+        paths = draw_matches(work, sizes)
+        backbone, weights_name = build_backbone(options.weights)
+        model = scratch / "model.pth"
+        save_model(model, RES_LSTM(backbone), weights_name, synthetic=True)
+        runs = {seed: run_seed(model, paths, options.every, seed) for seed in options.seeds}
+        print(f"\nSYNTHETIC matches, backbone weights {weights_name}")
+        figures = {"weights": weights_name} | print_accuracy(runs)
+        if options.speed_minutes:
+            speed = measure_speed(
+                model, options.weights, options.every, scratch, options.speed_minutes
+            )
+            for name, each in speed.items():
+                print(
+                    f"1280x720, {name}: {each['times_real_time']:.2f}x real time; of a minute's "
+                    f"{each['minute_sec']:.1f} s, decoding alone takes {each['decode_sec']:.1f} "
+                    f"and the backbone alone {each['backbone_sec']:.1f}"
+                )
+            figures |= {"times_real_time": speed["every_frame"]["times_real_time"]}
+            figures |= {"default_times_real_time": speed["default"]["times_real_time"]}
+            figures |= {"peak_rss_mb": max(each["peak_rss_mb"] for each in speed.values())}
+            figures |= {"speed": speed}
+        if options.long_minutes:
+            long = measure_long(model, scratch, options.long_minutes)
+            whole = long["whole"]
+            print(
+                f"{whole['minutes']:.0f} minutes: {whole['peak_rss_mb']:.0f} MB at most, "
+                f"{whole['times_real_time']:.2f}x real time; a minute takes "
+                f"{long['time_per_minute_ratio']:.2f} times as long as in a tenth of it"
+            )
+            figures |= {"peak_rss_mb": whole["peak_rss_mb"], "long": long}
+    figures |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    print(json.dumps(figures, default=lambda value: round(float(value), 4)))
+
+
+if __name__ == "__main__":
+    main()

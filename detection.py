@@ -1,0 +1,149 @@
+"""One match, from its video to the table of its rallies.
+
+detector = load_detector("runs/NAME/best_model.pth")
+result = detect_match(Path("final.mp4"), detector, Path("final_rallies"))
+"""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from features import best_device
+from files import UserError
+from match_features import GRID_FPS, count_steps, extract_match, load_steps
+from match_model import HeadConfig, MatchHead, head_probs
+from model import RES_LSTM, load_model
+from segments import Decoding, decode
+from video import Video, open_video
+
+BATCH_WINDOWS = 64
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained model, ready for whole matches."""
+
+    path: Path
+    model: RES_LSTM
+    head: MatchHead | None  # None: windows are classified one by one
+    decoding: Decoding
+    fitted: bool  # whether decoding was fitted on marked matches
+    hop_sec: float  # from one window to the next; the head goes by its own steps
+    about: dict  # what the checkpoint says of itself
+
+    @property
+    def every(self) -> int:
+        """Frames of the grid from one step to the next."""
+        return self.head.config.every if self.head else 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a match's video holds, by a detector."""
+
+    video: Video
+    detector: Detector
+    times_sec: np.ndarray  # float64 (N,)
+    probs: np.ndarray  # float32 (N,), of play; NaN where the file is damaged
+    rallies: pd.DataFrame  # start_sec, end_sec, duration_sec, confidence
+    wall_sec: float
+    computed_sec: float  # so much of the match was not in the cache
+
+
+def load_detector(path: str | Path, windows: bool = False, hop_sec: float = 0.5) -> Detector:
+    """The detector in a model file; windows: leave its head out. Raises UserError as load_model."""
+    model, checkpoint = load_model(path)
+    found = checkpoint.get("detection", {})
+    head = None
+    if "head" in found and not windows:
+        head = MatchHead(HeadConfig(**found["head"]["config"]))
+        head.load_state_dict(found["head"]["state"])
+        head.eval()
+    fitted = found.get("head_decoding" if head else "window_decoding")
+    about = checkpoint["about"] | {"weights_name": checkpoint["weights_name"]}
+    decoding = Decoding(**fitted) if fitted else Decoding()
+    return Detector(Path(path), model, head, decoding, bool(fitted), hop_sec, about)
+
+
+def with_settings(detector: Detector, **settings: float | None) -> Detector:
+    """The same with other values of its decoding; those that are None stay."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    return replace(detector, decoding=replace(detector.decoding, **given))
+
+
+def default_dir(video: Path) -> Path:
+    """<match>_rallies beside the video."""
+    return video.with_name(f"{video.stem}_rallies")
+
+
+def detect_match(path: Path, detector: Detector, out_dir: Path, progress: bool = True) -> Result:
+    """Finds a match's rallies. Raises UserError for what is no video or cannot be written.
+
+    The features below out_dir are used if they are there, and completed if not.
+    """
+    began = time.perf_counter()
+    video = open_video(path)
+    steps, computed = count_steps(video, detector.every), 0.0
+    if detector.head is None and steps < detector.model.config.seq_frames:
+        raise UserError(f"{path}: too short, {video.end_sec:.2f} s")
+    with tqdm(
+        total=round(video.end_sec, 1),
+        desc=path.name,
+        unit="",
+        bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {unit}",
+        disable=not progress,
+    ) as bar:
+
+        def show(done_sec: float, computed_sec: float) -> None:
+            nonlocal computed
+            computed, bar.n = computed_sec, min(round(done_sec, 1), bar.total)
+            if not computed_sec:
+                bar.unit = "as computed before" if done_sec else ""
+            else:
+                speed = computed_sec / (time.perf_counter() - began)
+                left = tqdm.format_interval(max(video.end_sec - done_sec, 0) / speed)
+                bar.unit = f"{speed:.1f}x real time, {left} left"
+            bar.update(0)
+
+        folder = extract_match(
+            video, detector.model.backbone, out_dir, detector.every, best_device(), show
+        )
+    if detector.head:
+        times_sec, probs = head_probs(detector.head, folder, steps)
+    else:
+        times_sec, probs = window_probs(detector.model, folder, steps, detector.hop_sec)
+    rallies = decode(times_sec, probs, detector.decoding, video.end_sec)
+    wall_sec = time.perf_counter() - began
+    return Result(video, detector, times_sec, probs, rallies, wall_sec, computed)
+
+
+def window_probs(
+    model: RES_LSTM, folder: Path, steps: int, hop_sec: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(middle of each window (N,) in seconds, its probability (N,), NaN where a frame is unknown).
+
+    Windows of seq_frames steps, all frames of the grid, every hop_sec.
+    """
+    size, hop = model.config.seq_frames, max(round(hop_sec * GRID_FPS), 1)
+    firsts = np.arange(0, steps - size + 1, hop)
+    probs = np.empty(len(firsts), np.float32)
+    with torch.inference_mode():
+        for k in range(0, len(firsts), BATCH_WINDOWS):
+            batch = firsts[k : k + BATCH_WINDOWS]
+            features = load_steps(folder, int(batch[0]), int(batch[-1]) + size)  # (S, D)
+            windows = features.unfold(0, size, hop).transpose(1, 2)  # (B, T, D)
+            probs[k : k + len(batch)] = torch.sigmoid(model.classify(windows)).squeeze(1).numpy()
+    return (firsts + size / 2) / GRID_FPS, probs
+
+
+def unknown_stretches(result: Result) -> list[tuple[float, float]]:
+    """(start_sec, end_sec) of where nothing is known, because the file is damaged there."""
+    unknown = np.isnan(result.probs)
+    edges = np.flatnonzero(np.diff(np.pad(unknown, 1).astype(int)))
+    times = np.append(result.times_sec, result.video.end_sec)
+    return [(float(times[a]), float(times[b])) for a, b in edges.reshape(-1, 2)]

@@ -1,0 +1,196 @@
+"""What a detected match leaves on disk: rallies.csv, rallies.json, probabilities.csv, timeline.png.
+
+A rallies.csv that a person has corrected is never written over without being told to: it takes the
+place of what was detected in all that is made from it.
+"""
+
+import hashlib
+import json
+import platform
+import sys
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from detection import Result, unknown_stretches
+from files import UserError, read_table, write_table, write_whole
+from matches import check_marks
+from model import backbone_hash
+from plots import plot_timeline
+from segments import COLUMNS
+from video import CLOCK_SEC, Video
+
+COMMON_RATES = [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+COMMON_RATES += [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)]
+
+
+def save_result(result: Result, folder: Path, force: bool = False) -> tuple[pd.DataFrame, dict]:
+    """Writes a match's tables and picture; returns (rallies that stand, rallies.json).
+
+    Those of a person are what rallies.csv holds when it is not as it was written here, unless
+    force says to write over it. Raises UserError when it is no table of rallies of this match.
+    """
+    csv = folder / "rallies.csv"
+    corrected = not force and is_corrected(folder)
+    rallies = read_rallies(csv, result.video.end_sec) if corrected else result.rallies
+    if not corrected:
+        write_table(csv, as_text(rallies))
+    columns = {"time_sec": result.times_sec.round(3), "probability": result.probs.round(4)}
+    write_table(folder / "probabilities.csv", pd.DataFrame(columns))
+    about = describe_result(result, rallies, corrected)
+    before = read_record(folder).get("written_sha256")
+    about["written_sha256"] = before if corrected else _sha256(csv)
+    write_whole(folder / "rallies.json", (json.dumps(about, indent=1) + "\n").encode())
+    synthetic = bool(about["model"].get("synthetic"))
+    plot_timeline(result, rallies, folder / "timeline.png", synthetic)
+    return rallies, about
+
+
+def check_folder(folder: Path, video: Path) -> None:
+    """Raises UserError where a folder holds the rallies of another video, such as final.mkv's."""
+    record = read_record(folder)
+    if record.get("video", video.name) != video.name:
+        raise UserError(
+            f"{folder} holds the rallies of {record['video']}: give {video} another folder with "
+            "--out DIR"
+        )
+
+
+def read_record(folder: Path) -> dict:
+    """rallies.json of an earlier run; empty where there was none. Raises UserError if damaged."""
+    path = folder / "rallies.json"
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): delete it; a rallies.csv beside it then counts as a "
+            "person's"
+        ) from error
+    if not isinstance(record, dict):
+        raise UserError(f"{path} is not one of ours: move it away")
+    return record
+
+
+def as_text(rallies: pd.DataFrame) -> pd.DataFrame:
+    """The table with 3 decimals everywhere; a confidence that there is not stays empty."""
+    return rallies.map(lambda value: "" if np.isnan(value) else f"{value:.3f}")
+
+
+def read_rallies(path: Path, duration_sec: float) -> pd.DataFrame:
+    """A table of rallies, in order: start_sec, end_sec, duration_sec, confidence (or NaN).
+
+    The last two columns may be missing, as in another tool's table. Raises UserError, naming the
+    file, for what cannot be the rallies of a match of this length.
+    """
+    table = read_table(path, ("start_sec", "end_sec"), others=True)
+    numbers = table.reindex(columns=list(COLUMNS)).apply(pd.to_numeric, errors="coerce")
+    numbers = numbers.astype(float).sort_values("start_sec", ignore_index=True)
+    bad = ~np.isfinite(numbers[["start_sec", "end_sec"]]).all(axis=1)
+    if bad.any():
+        raise UserError(f"{path}: a row has not two numbers of seconds; mend it, or say --force")
+    numbers["duration_sec"] = (numbers["end_sec"] - numbers["start_sec"]).round(3)
+    try:
+        check_marks(list(zip(numbers["start_sec"], numbers["end_sec"], strict=True)), duration_sec)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return numbers
+
+
+def is_corrected(folder: Path) -> bool:
+    """Whether rallies.csv is there and not as it was written here: then it is a person's work."""
+    csv = folder / "rallies.csv"
+    return csv.exists() and _sha256(csv) != read_record(folder).get("written_sha256")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> dict:
+    """All of rallies.json but written_sha256; rallies are those that stand."""
+    video, detector = result.video, result.detector
+    fps = nominal_fps(video)
+    steps = np.diff(video.times_sec)
+    rows = [
+        {
+            "number": k + 1,
+            **{name: None if np.isnan(value) else value for name, value in row.items()},
+            "start_frame": frame_at(video, row["start_sec"]),
+            "end_frame": frame_at(video, row["end_sec"]),
+            "start_timecode": timecode(row["start_sec"], fps),
+            "end_timecode": timecode(row["end_sec"], fps),
+        }
+        for k, row in enumerate(rallies.to_dict("records"))
+    ]
+    whole = result.computed_sec > 0.95 * video.end_sec
+    return {
+        "video": video.path.name,
+        "duration_sec": round(video.end_sec, 3),
+        "fps": round(float(fps), 6),
+        "fps_fraction": str(fps),
+        "variable_rate": bool(len(steps) and steps.max() - steps.min() > 2.5 * CLOCK_SEC),
+        "rallies": rows,
+        "corrected": corrected,
+        "damaged": [[round(a, 3), round(b, 3)] for a, b in unknown_stretches(result)],
+        "settings": {
+            **asdict(detector.decoding),
+            "fitted": detector.fitted,
+            "reads": "windows" if detector.head is None else "head",
+            "features_per_sec": 30 / detector.every,
+        },
+        "model": {
+            "file": detector.path.name,
+            "backbone_hash": backbone_hash(detector.model.backbone),
+            "class_names": list(detector.model.config.class_names),
+            **detector.about,
+        },
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        # With features from an earlier run, the time says nothing about the speed.
+        "speed": {
+            "wall_sec": round(result.wall_sec, 2),
+            "computed_sec": round(result.computed_sec, 2),
+            "times_real_time": round(video.end_sec / result.wall_sec, 3) if whole else None,
+            "peak_rss_mb": peak_rss_mb(),
+        },
+    }
+
+
+def nominal_fps(video: Video) -> Fraction:
+    """The rate that a file names, such as 30000/1001; of a variable rate, its average."""
+    rate = video.stream.average_rate or video.stream.guessed_rate
+    near = [f for f in COMMON_RATES if rate and abs(f / Fraction(rate) - 1) < 2e-4]
+    return near[0] if near else Fraction(rate or 1 / video.period_sec).limit_denominator(1001)
+
+
+def frame_at(video: Video, sec: float) -> int:
+    """The number (from 0) of the frame on screen at sec, or one past the last at the end."""
+    return int(np.searchsorted(video.times_sec, sec + CLOCK_SEC, side="right")) - (
+        sec + CLOCK_SEC < video.end_sec
+    )
+
+
+def timecode(sec: float, fps: Fraction) -> str:
+    """HH:MM:SS:FF, not drop-frame, counted in frames of fps from the first one."""
+    base = round(fps)
+    total, frame = divmod(round(sec * fps), base)
+    return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}:{frame:02d}"
+
+
+def peak_rss_mb() -> float | None:
+    """The most memory that this process has held so far, in MB of 1e6 bytes; None on Windows."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where getrusage would count the parent's memory before exec too
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
