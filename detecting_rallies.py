@@ -18,12 +18,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
-from exports import EXPORTS, export
 from tqdm import tqdm
 
 import downloading
 from evaluation import run_evaluation
+from exports import EXPORTS, export
 from files import UserError, run_command
+from matches import Marks
 from reel import make_clips, make_reel, pad_rallies
 from segments import to_marks
 from sequences import find_file
@@ -144,10 +145,14 @@ def detect_one(match: Path | str, detector, options: argparse.Namespace) -> None
         print(f"  nothing is known from {clock(start)} to {clock(end)}: the file is damaged there")
     frames = Frames(path, folder, rallies, result.video.end_sec, nominal_fps(result.video))
     problems = []
-    for make in (lambda: make_report(frames, result, about), lambda: make_extras(frames, options)):
+    for make in (
+        lambda: make_report(frames, result, about),
+        lambda: make_exports(frames, options),
+        lambda: make_films(frames, options),
+    ):
         try:
             make()
-        except UserError as error:  # what the other can make is wanted all the same
+        except UserError as error:  # what the others can make is wanted all the same
             problems.append(str(error))
     if problems:
         raise UserError("; ".join(problems))
@@ -190,34 +195,37 @@ def make_report(match: Frames, result, about: dict) -> None:
     print(f"  {page}: look, correct, save; the table and the picture lie beside it")
 
 
-def make_extras(match: Frames, options: argparse.Namespace) -> None:
-    """The reel, the clips and the files for editors that are asked for, with their paddings."""
-    if not (options.reel or options.clips or options.export):
-        return
-    rallies = to_marks(match.rallies)
-    if not rallies:
-        raise UserError(f"{match.path}: no rally was found, so there is nothing to cut or export")
-    cuts = pad_rallies(rallies, options.pre_roll, options.post_roll, match.duration_sec)
-    made = []
+def make_exports(match: Frames, options: argparse.Namespace) -> None:
+    """The files for editors and the like that are asked for."""
     if options.export:
-        made += export(
+        for path in export(
             options.export,
             match.folder,
             match.path,
             match.fps,
             match.duration_sec,
-            rallies,
-            cuts,
-        )
+            to_marks(match.rallies),
+            padded_cuts(match, options),
+        ):
+            print(f"  {path}")
+
+
+def make_films(match: Frames, options: argparse.Namespace) -> None:
+    """The reel and the clips that are asked for."""
+    cuts = padded_cuts(match, options) if options.reel or options.clips else []
     if options.reel:
         with share_bar("reel") as on_progress:
-            made.append(make_reel(match.path, cuts, match.folder / "reel.mp4", on_progress))
+            print(f"  {make_reel(match.path, cuts, match.folder / 'reel.mp4', on_progress)}")
     if options.clips:
         with share_bar("clips") as on_progress:
             clips = make_clips(match.path, cuts, match.folder / "clips", on_progress)
-        made.append(f"{match.folder / 'clips'}: {len(clips)} files")
-    for each in made:
-        print(f"  {each}")
+        print(f"  {match.folder / 'clips'}: {len(clips)} files")
+
+
+def padded_cuts(match: Frames, options: argparse.Namespace) -> Marks:
+    """What is shown of each rally: it, and what comes before and after it."""
+    rallies = to_marks(match.rallies)
+    return pad_rallies(rallies, options.pre_roll, options.post_roll, match.duration_sec)
 
 
 @contextmanager

@@ -119,7 +119,8 @@ def fit_detector(
     With a config a head is trained first; without, windows are classified by the model as it is.
     """
     every = config.every if config else 1
-    sets = {split: extract_all(found[split], detector, every) for split in FIT_SPLITS}
+    needed = FIT_SPLITS if config else ("validation",)
+    sets = {split: extract_all(found[split], detector, every) for split in needed}
     fitted: dict = {}
     if config:
         loaded = [

@@ -121,7 +121,7 @@ def measure_speed(model: Path, weights: str, every: int, scratch: Path, minutes:
         make_match(video, minutes)
     threads, figures = torch.get_num_threads(), {}
     for name, step in (("every_frame", 1), ("default", every)):
-        alone = with_every(model, step, scratch) if step != every else model
+        alone = with_every(model, step, scratch)
         out = Path(tempfile.mkdtemp(dir=scratch))
         speed = in_new_process(detect_alone, video, alone, out, threads)["speed"]
         shares = in_new_process(time_shares, video, weights, step, threads)
@@ -195,25 +195,28 @@ def main() -> None:
     add = parser.add_argument
     add("--weights", default="random", help="imagenet, random, or a file")
     add("--every", type=int, default=4, help="frames of 30 a second from step to step (4)")
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training (0 1 2)")
+    add("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of training (0 1 2); may be none")
     add("--matches", type=int, default=6, help="to measure on (6)")
     add("--minutes", type=float, default=10, help="how long these are (10)")
     add("--speed-minutes", type=float, default=4, help="of 1280x720; 0: not measured (4)")
     add("--long-minutes", type=float, default=120, help="0: not measured (120)")
+    add("--long-every", type=int, help="frames of 30 a second in the long match (as --every)")
     add("--work", type=Path, help="keep drawings and features here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         work = options.work or scratch / "work"
-        sizes = {"train": LEARN, "validation": CHECK}
-        sizes["test"] = (options.matches, round(options.minutes * 60))
-        paths = draw_matches(work, sizes)
         backbone, weights_name = build_backbone(options.weights)
         model = scratch / "model.pth"
         save_model(model, RES_LSTM(backbone), weights_name, synthetic=True)
-        runs = {seed: run_seed(model, paths, options.every, seed) for seed in options.seeds}
-        print(f"\nSYNTHETIC matches, backbone weights {weights_name}")
-        figures = {"weights": weights_name} | print_accuracy(runs)
+        figures = {"weights": weights_name}
+        if options.seeds:
+            sizes = {"train": LEARN, "validation": CHECK}
+            sizes["test"] = (options.matches, round(options.minutes * 60))
+            paths = draw_matches(work, sizes)
+            runs = {seed: run_seed(model, paths, options.every, seed) for seed in options.seeds}
+            print(f"\nSYNTHETIC matches, backbone weights {weights_name}")
+            figures |= print_accuracy(runs)
         if options.speed_minutes:
             speed = measure_speed(
                 model, options.weights, options.every, scratch, options.speed_minutes
@@ -229,16 +232,19 @@ def main() -> None:
             figures |= {"peak_rss_mb": max(each["peak_rss_mb"] for each in speed.values())}
             figures |= {"speed": speed}
         if options.long_minutes:
-            long = measure_long(model, scratch, options.long_minutes)
+            step = options.long_every or options.every
+            timed = with_every(model, step, scratch)
+            long = measure_long(timed, scratch, options.long_minutes) | {"every": step}
             whole = long["whole"]
             print(
-                f"{whole['minutes']:.0f} minutes: {whole['peak_rss_mb']:.0f} MB at most, "
+                f"{whole['minutes']:.0f} minutes, {30 / step:g} frames a second through the backbone: "
+                f"{whole['peak_rss_mb']:.0f} MB at most, "
                 f"{whole['times_real_time']:.2f}x real time; a minute takes "
                 f"{long['time_per_minute_ratio']:.2f} times as long as in a tenth of it"
             )
             figures |= {"peak_rss_mb": whole["peak_rss_mb"], "long": long}
     figures |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
-    print(json.dumps(figures, default=lambda value: round(float(value), 4)))
+    print(json.dumps(figures, default=float))
 
 
 if __name__ == "__main__":

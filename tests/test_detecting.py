@@ -4,6 +4,7 @@ The matches are numbered videos and the backbone a stand-in that reads the numbe
 what a range of frames says it is; the head, the decoding and all files are the real ones.
 """
 
+import argparse
 import json
 import shutil
 from dataclasses import asdict
@@ -16,6 +17,7 @@ import torch
 
 import detecting_rallies
 import fitting
+import labeling
 import match_features
 import match_model
 from conftest import number_in, write_video
@@ -279,7 +281,7 @@ def test_a_reel_of_nothing_is_refused_but_the_rest_is_there(backbone, match, tmp
     save_model(model, RES_LSTM(backbone), "random (seed 0)")
     update_checkpoint(model, "detection", {"window_decoding": asdict(Decoding())})
     code = detect(match, "--model", model, "--threshold", 0.999, "--reel")
-    assert code == 1 and "no rally was found" in capsys.readouterr().err
+    assert code == 1 and "no rallies to show" in capsys.readouterr().err
     assert (default_dir(match) / "report.html").exists()
 
 
@@ -297,3 +299,12 @@ def test_frames_and_timecodes_count_from_the_first_frame(match):
     video = open_video(match)
     assert [frame_at(video, sec) for sec in (0, 0.0334, 1.0, 29.99, 30.0)] == [0, 1, 30, 899, 900]
     assert timecode(3661.5, 25) == "01:01:01:13"
+
+
+def test_the_marking_page_gets_proposals_but_never_for_matches_that_measure(fitted, match):
+    model, data = fitted
+    options = argparse.Namespace(model=model, data=data)
+    assert near(read_marks(labeling.detect_proposals(match, options)))
+    for split in ("validation", "test"):
+        with pytest.raises(UserError, match=f"is of {split}, and its marks are to measure"):
+            labeling.detect_proposals(data / f"{split}.mp4", options)
