@@ -237,7 +237,7 @@ def main() -> None:
             long = measure_long(timed, scratch, options.long_minutes) | {"every": step}
             whole = long["whole"]
             print(
-                f"{whole['minutes']:.0f} minutes, {30 / step:g} frames a second through the backbone: "
+                f"{whole['minutes']:.0f} minutes, {30 / step:g} features a second: "
                 f"{whole['peak_rss_mb']:.0f} MB at most, "
                 f"{whole['times_real_time']:.2f}x real time; a minute takes "
                 f"{long['time_per_minute_ratio']:.2f} times as long as in a tenth of it"
