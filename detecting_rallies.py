@@ -28,7 +28,8 @@ from matches import Marks
 from reel import make_clips, make_reel, pad_rallies
 from segments import to_marks
 from sequences import find_file
-from sources import is_address, is_playlist, youtube_id
+from sources import file_sha256, is_address, is_playlist, youtube_id
+from video import open_container
 
 VIDEO_SUFFIXES = [
     ".mp4",
@@ -110,8 +111,9 @@ def detect_all(options: argparse.Namespace) -> int:
     for match in matches:
         try:
             detect_one(match, detector, options)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+        except (UserError, OSError) as error:
+            about = "" if isinstance(error, UserError) else f"{match}: "
+            print(f"error: {about}{error}", file=sys.stderr)
             failed += 1
     if failed and len(options.matches) + len(matches) > 2:
         print(f"{failed} of {len(matches) + len(problems)} went wrong: see above", file=sys.stderr)
@@ -121,12 +123,14 @@ def detect_all(options: argparse.Namespace) -> int:
 def detect_one(match: Path | str, detector, options: argparse.Namespace) -> None:
     """Detects one match, and writes and says all that is asked for."""
     from detection import default_dir, detect_match, unknown_stretches
-    from results import check_folder, nominal_fps, save_result
+    from results import check_folder, save_result
 
     path = fetch(match, options.data)
+    open_container(path)[0].close()  # first of all, whether it is a video
     folder = options.out / default_dir(path).name if options.out else default_dir(path)
-    check_folder(folder, path)
-    result = detect_match(path, detector, folder)
+    sha256 = file_sha256(path)
+    check_folder(folder, path, sha256, options.force)
+    result = detect_match(path, detector, folder, sha256=sha256)
     rallies, about = save_result(result, folder, options.force)
     play = rallies["duration_sec"].sum() / result.video.end_sec
     speed = about["speed"]["times_real_time"]
@@ -143,7 +147,7 @@ def detect_one(match: Path | str, detector, options: argparse.Namespace) -> None
         )
     for start, end in unknown_stretches(result):
         print(f"  nothing is known from {clock(start)} to {clock(end)}: the file is damaged there")
-    frames = Frames(path, folder, rallies, result.video.end_sec, nominal_fps(result.video))
+    frames = Frames(path, folder, rallies, result.video.end_sec, result.fps)
     problems = []
     for make in (
         lambda: make_report(frames, result, about),
@@ -303,7 +307,7 @@ def build_fit_parser() -> argparse.ArgumentParser:
     add("--model", type=Path, required=True, help="a run's best_model.pth")
     add("--data", type=Path, default=Path("Data"), help="holds matches/, videos.csv (Data)")
     add("--every", type=int, choices=(1, 2, 3, 4, 5, 6), default=4, help="frames of 30 a second")
-    add("--seed", type=int, default=0)
+    add("--seed", type=whole, default=0, help="of training (0)")
     add("--windows", action="store_true", help="fit how windows of a second are put together")
     return parser
 
@@ -316,13 +320,20 @@ def build_evaluate_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--predicted", type=Path, required=True, help="holds <match>_rallies/ or <match>.csv")
     add("--truth", type=Path, required=True, help="holds <match>.csv, such as Data/matches")
-    add("--json", type=Path, metavar="FILE", help="all figures")
+    add("--json", type=Path, metavar="FILE", help="all figures (PREDICTED/evaluation.json)")
     return parser
 
 
 def seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+def whole(text: str) -> int:
+    value = int(text)
+    if value < 0:
         raise ValueError
     return value
 
@@ -340,7 +351,8 @@ def main(arguments: list[str] | None = None) -> int:
         return fit(build_fit_parser().parse_args(arguments[1:]))
     if arguments[:1] == ["evaluate"]:
         options = build_evaluate_parser().parse_args(arguments[1:])
-        return run_evaluation(options.predicted, options.truth, options.json)
+        told = options.json or options.predicted / "evaluation.json"
+        return run_evaluation(options.predicted, options.truth, told)
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.hop_sec == 0:

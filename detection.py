@@ -6,6 +6,7 @@ result = detect_match(Path("final.mp4"), detector, Path("final_rallies"))
 
 import time
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,12 @@ from match_features import GRID_FPS, count_steps, extract_match, load_steps
 from match_model import HeadConfig, MatchHead, head_probs
 from model import RES_LSTM, load_model
 from segments import Decoding, decode
+from sources import file_sha256
 from video import Video, open_video
 
 BATCH_WINDOWS = 64
+COMMON_RATES = [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+COMMON_RATES += [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)]
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ class Detector:
 class Result:
     """What a match's video holds, by a detector."""
 
-    video: Video
+    video: Video  # closed
+    sha256: str  # of its bytes
+    fps: Fraction
     detector: Detector
     times_sec: np.ndarray  # float64 (N,)
     probs: np.ndarray  # float32 (N,), of play; NaN where the file is damaged
@@ -81,13 +87,28 @@ def default_dir(video: Path) -> Path:
     return video.with_name(f"{video.stem}_rallies")
 
 
-def detect_match(path: Path, detector: Detector, out_dir: Path, progress: bool = True) -> Result:
-    """Finds a match's rallies. Raises UserError for what is no video or cannot be written.
+def detect_match(
+    path: Path,
+    detector: Detector,
+    out_dir: Path,
+    progress: bool = True,
+    sha256: str | None = None,
+) -> Result:
+    """Finds a match's rallies; sha256 is that of its file, if it is known.
+
+    Raises UserError for what is no video or cannot be written.
 
     The features below out_dir are used if they are there, and completed if not.
     """
-    began = time.perf_counter()
     video = open_video(path)
+    try:
+        return _detect(video, detector, out_dir, progress, sha256 or file_sha256(path))
+    finally:
+        video.container.close()
+
+
+def _detect(video: Video, detector: Detector, out_dir: Path, progress: bool, sha256: str) -> Result:
+    began, path = time.perf_counter(), video.path
     steps, computed = count_steps(video, detector.every), 0.0
     if detector.head is None and steps < detector.model.config.seq_frames:
         raise UserError(f"{path}: too short, {video.end_sec:.2f} s")
@@ -111,7 +132,7 @@ def detect_match(path: Path, detector: Detector, out_dir: Path, progress: bool =
             bar.update(0)
 
         folder = extract_match(
-            video, detector.model.backbone, out_dir, detector.every, best_device(), show
+            video, detector.model.backbone, out_dir, detector.every, best_device(), show, sha256
         )
     if detector.head:
         times_sec, probs = head_probs(detector.head, folder, steps)
@@ -119,7 +140,15 @@ def detect_match(path: Path, detector: Detector, out_dir: Path, progress: bool =
         times_sec, probs = window_probs(detector.model, folder, steps, detector.hop_sec)
     rallies = decode(times_sec, probs, detector.decoding, video.end_sec)
     wall_sec = time.perf_counter() - began
-    return Result(video, detector, times_sec, probs, rallies, wall_sec, computed)
+    fps = nominal_fps(video)
+    return Result(video, sha256, fps, detector, times_sec, probs, rallies, wall_sec, computed)
+
+
+def nominal_fps(video: Video) -> Fraction:
+    """The rate that a file names, such as 30000/1001; of a variable rate, its average."""
+    rate = video.stream.average_rate or video.stream.guessed_rate
+    near = [f for f in COMMON_RATES if rate and abs(f / Fraction(rate) - 1) < 2e-4]
+    return near[0] if near else Fraction(rate or 1 / video.period_sec).limit_denominator(1001)
 
 
 def window_probs(

@@ -7,7 +7,6 @@ true rallies are tables `<match>.csv`, as in Data/matches or beside drawn matche
 says what is measured. Imports no torch.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from files import UserError, write_whole
 from matches import match_name, read_marks
+from records import is_corrected
 from segment_metrics import LENGTHS, THRESHOLDS, measure_match, summarise
 
 SUFFIX = "_rallies"  # of the folder that detection leaves for a match
@@ -71,7 +71,7 @@ def record_path(table: Path) -> Path | None:
     return path if table.name == "rallies.csv" and path.exists() else None
 
 
-def read_record(path: Path) -> dict:
+def read_speed(path: Path) -> dict:
     """duration_sec, times_real_time, peak_rss_mb and written_sha256 (of the rallies.csv as it was
     detected) of a rallies.json; None for what it lacks.
 
@@ -214,7 +214,7 @@ def _evaluate_match(table: Path, true_table: Path) -> dict:
         raise UserError(f"{table} would be compared with itself: is --predicted the right folder?")
     predicted, truth = read_marks(table), read_marks(true_table)
     path = record_path(table)
-    record = read_record(path) if path else {}
+    record = read_speed(path) if path else {}
     known = record.get("duration_sec")
     last = max((end for _, end in predicted + truth), default=0.0)
     if truth and known and truth[-1][1] > known + BEYOND_SEC:
@@ -222,12 +222,11 @@ def _evaluate_match(table: Path, true_table: Path) -> dict:
             f"{true_table}: a rally ends at {truth[-1][1]:.3f} s, and the match in which rallies "
             f"were detected at {known:.3f} s: are these the marks of another file?"
         )
-    written = record.get("written_sha256")
     return measure_match(predicted, truth, max(known or 0.0, last)) | {
         "duration_from": "rallies.json" if known else "last rally",
         "times_real_time": record.get("times_real_time"),
         "peak_rss_mb": record.get("peak_rss_mb"),
-        "corrected": bool(written) and written != hashlib.sha256(table.read_bytes()).hexdigest(),
+        "corrected": bool(record.get("written_sha256")) and is_corrected(table.parent, record),
     }
 
 

@@ -74,8 +74,14 @@ def export(
         "llc": lambda: make_llc(folder, video_path, cuts),
     }
     paths = [folder / FILE_NAMES[kind] for kind in kinds]
+    problems = []
     for kind, path in zip(kinds, paths, strict=True):
-        write_whole(path, make[kind]().encode())
+        try:
+            write_whole(path, make[kind]().encode())
+        except UserError as error:  # the others are wanted all the same
+            problems.append(str(error))
+    if problems:
+        raise UserError("; ".join(problems))
     return paths
 
 

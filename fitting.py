@@ -11,15 +11,15 @@ from tqdm import tqdm
 
 from detection import Detector, default_dir, load_detector, window_probs
 from features import best_device
-from files import UserError, read_table
+from files import SPLITS, UserError
 from match_features import count_steps, extract_match, load_steps
 from match_model import HeadConfig, fit_head, head_probs
-from matches import Marks, marked_videos, marks_path, match_name, read_marks
+from matches import Marks, check_marks, marked_videos, marks_path, match_name, read_marks
 from model import update_checkpoint
 from segment_metrics import measure_match, summarise
 from segments import decode, fit_decoding, to_marks
 from sequences import find_file
-from sources import is_address, read_sources, video_key
+from sources import is_address, video_key, video_name, videos_by_split, youtube_id
 from video import Video, open_video
 
 FIT_SPLITS = ("train", "validation")
@@ -30,39 +30,40 @@ class NotMarked(UserError):
 
 
 def has_marked_matches(data_dir: Path) -> bool:
-    """Whether a match of train and one of validation are marked and there."""
+    """Whether marked matches of train and validation are there, and a match of test."""
     try:
         marked_matches(data_dir)
     except NotMarked:
         return False
-    return True
+    return bool(present_matches(data_dir, "test"))
 
 
 def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]], list[str]]:
     """({split: (video file, its rallies) of each marked match}, why others are left out).
 
     The split is that of videos.csv or of the sequences collected from the video; matches of test,
-    and of no split, are left out. Raises NotMarked where a split has none.
+    and of no split, are left out. Raises NotMarked where a split has none, UserError where one
+    video, or one table of marks, is of two splits.
     """
-    found, notes, used = {split: [] for split in FIT_SPLITS}, [], set()
-    owners = marked_videos(data_dir)
-    for split in (*FIT_SPLITS, "test"):
-        for name in split_videos(data_dir, split):
-            path = marks_path(data_dir, match_name(name))
-            if not path.is_file() or video_key(owners.get(path.stem, name)) != video_key(name):
-                continue
-            used.add(path.stem)
-            video = find_file(name if is_address(name) else data_dir / name, data_dir)
+    found, notes, owner_of = {split: [] for split in FIT_SPLITS}, [], {}
+    for split in SPLITS:
+        for name, table in marked_names(data_dir, split):
+            if owner_of.setdefault(table, name) != name:
+                raise UserError(
+                    f"{table} could be the rallies of {owner_of[table]} and of {name}: open the "
+                    "right one with labeling.py --match, so that it is noted whose they are"
+                )
+            path = _file_of(name, data_dir)
             if split == "test":
-                notes.append(f"{path.stem}: of test, which is kept for measuring")
-            elif video is None or not video.is_file():
-                notes.append(f"{path.stem}: its video {name} is not there")
+                notes.append(f"{table.stem}: of test, which is kept for measuring")
+            elif path is None:
+                notes.append(f"{table.stem}: its video {name} is not there")
             else:
-                found[split].append((video, read_marks(path)))
-    tables = (data_dir / "matches").glob("*.csv")
-    for name in sorted(p.stem for p in tables if not p.name.endswith(".log.csv")):
-        if name not in used:
-            notes.append(f"{name}: of no split; give its video a line in {data_dir / 'videos.csv'}")
+                found[split].append((path, read_marks(table)))
+    for table in sorted((data_dir / "matches").glob("*.csv")):
+        if table not in owner_of and not table.name.endswith(".log.csv"):
+            where = data_dir / "videos.csv"
+            notes.append(f"{table.stem}: of no split; give its video a line in {where}")
     for split in FIT_SPLITS:
         if not any(marks for _, marks in found[split]):
             why = "".join(f"\n  - {note}" for note in notes)
@@ -73,13 +74,37 @@ def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]],
     return found, notes
 
 
-def split_videos(data_dir: Path, split: str) -> list[str]:
-    """What the videos of a split are called: those of videos.csv, and those collected into it."""
-    csv = data_dir / "videos.csv"
-    listed = read_table(csv, ("split", "video")) if csv.is_file() else None
-    names = [] if listed is None else list(listed.loc[listed["split"] == split, "video"])
-    names += list(read_sources(data_dir / split)["video"].unique())
-    return list({video_key(name): name for name in names}.values())
+def marked_names(data_dir: Path, split: str) -> list[tuple[str, Path]]:
+    """(name, table of its rallies) of the marked videos of a split."""
+    owners = {
+        stem: video_key(video_name(owner if is_address(owner) else data_dir / owner, data_dir))
+        for stem, owner in marked_videos(data_dir).items()
+    }
+    tables = [(n, marks_path(data_dir, match_name(n))) for n in videos_by_split(data_dir)[split]]
+    return [
+        (name, table)
+        for name, table in tables
+        if table.is_file() and owners.get(table.stem, video_key(name)) == video_key(name)
+    ]
+
+
+def present_matches(data_dir: Path, split: str) -> list[tuple[Path, Marks]]:
+    """(video file, its rallies if they are marked) of the matches of a split that are there."""
+    marked = dict(marked_names(data_dir, split))
+    files = [(name, _file_of(name, data_dir)) for name in videos_by_split(data_dir)[split]]
+    return [
+        (path, read_marks(marked[name]) if name in marked else [])
+        for name, path in files
+        if path is not None
+    ]
+
+
+def _file_of(name: str, data_dir: Path) -> Path | None:
+    """The file of a video; None where it is not there, and for addresses that are not YouTube's."""
+    if is_address(name) and youtube_id(name) is None:
+        return None
+    path = find_file(name if is_address(name) else data_dir / name, data_dir)
+    return path if path is not None and path.is_file() else None
 
 
 def extract_all(
@@ -103,6 +128,10 @@ def extract_all(
                 show,
             )
         video.container.close()
+        try:
+            check_marks(marks, video.end_sec)
+        except UserError as error:
+            raise UserError(f"the marks of {path}: {error}") from error
         done.append((video, folder, marks))
     return done
 
@@ -171,19 +200,5 @@ def fit_model(
 
 
 def held_out_match(data_dir: Path) -> tuple[Path, Marks]:
-    """A match of test (one with marked rallies, if there is one) and its rallies, if any.
-
-    Raises UserError where none is there.
-    """
-    files = [
-        (find_file(name if is_address(name) else data_dir / name, data_dir), name)
-        for name in split_videos(data_dir, "test")
-    ]
-    there = [
-        (path, read_marks(marks_path(data_dir, match_name(name))))
-        for path, name in files
-        if path is not None and path.is_file()
-    ]
-    if not there:
-        raise UserError(f"no video of the test split of {data_dir} is there")
-    return max(there, key=lambda match: len(match[1]) > 0)
+    """A match of test (one with marked rallies, if there is one) and its rallies, if any."""
+    return max(present_matches(data_dir, "test"), key=lambda match: len(match[1]) > 0)

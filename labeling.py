@@ -103,6 +103,8 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error("only one of --agreement, --match, --from-match")
     if options.match and options.model and options.proposals:
         parser.error("proposals come from --model or from --proposals, not from both")
+    if options.match and options.model and options.model.suffix != ".pth":
+        parser.error("--match needs a run's best_model.pth for --model")
     if any(modes) and not options.match and options.model:
         parser.error("--model is for labelling sequences, and for --match")
     if options.match and options.split:
@@ -167,19 +169,20 @@ def detect_proposals(path: Path, options: argparse.Namespace) -> Path:
     Raises UserError for matches of validation and test, whose marks are to measure models by.
     """
     from detection import default_dir, detect_match, load_detector
-    from fitting import split_videos
     from results import check_folder, save_result
-    from sources import video_key, video_name
+    from sources import file_sha256, video_key, video_name, videos_by_split
 
-    key = video_key(video_name(path, options.data))
+    key, videos = video_key(video_name(path, options.data)), videos_by_split(options.data)
     for split in ("validation", "test"):
-        if key in map(video_key, split_videos(options.data, split)):
+        if key in map(video_key, videos[split]):
             raise UserError(
                 f"{path} is of {split}, and its marks are to measure models by: with proposals of "
                 "one they would lean towards it; leave --model out"
             )
+    if key not in map(video_key, videos["train"]):
+        print(f"{path} is of no split yet: with proposals, it may only become train's")
     folder = default_dir(path)
-    check_folder(folder, path)
+    check_folder(folder, path, file_sha256(path))
     save_result(detect_match(path, load_detector(options.model), folder), folder)
     return folder / "rallies.csv"
 

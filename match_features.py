@@ -48,16 +48,18 @@ def extract_match(
     every: int = 1,
     device: torch.device | str = "cpu",
     on_progress: Callable[[float, float], None] = lambda done_sec, computed_sec: None,
+    sha256: str | None = None,
 ) -> Path:
     """Computes what is missing of a match's features below out_dir; returns their folder.
 
     Piece p is <folder>/<p>.safetensors: "features", float32 (1, steps, 512), NaN where the file
     is damaged or stands still over a hole. A piece counts as done when it is whole and was made
-    from the bytes that the video has now. on_progress gets the seconds of the match that are
-    done, and how many of them this call has computed. Raises UserError when nothing can be written.
+    from the bytes that the video has now, whose sha256 may be given. on_progress gets the seconds
+    of the match that are done, and how many of them this call has computed. Raises UserError when
+    nothing can be written.
     """
     folder = pieces_dir(out_dir, backbone, every)
-    fingerprint, steps = file_sha256(video.path), count_steps(video, every)
+    fingerprint, steps = sha256 or file_sha256(video.path), count_steps(video, every)
     sizes = [min(PIECE_STEPS, steps - first) for first in range(0, steps, PIECE_STEPS)]
     with one_writer(folder):
         for leftover in folder.glob(".*.part"):  # of a killed run; this process holds the folder

@@ -110,6 +110,7 @@ def fit_head(
             [(hold_last(f), *label_steps(f, m, config.every)) for f, m in part]
             for part in (train, val)
         ]
+        sets[0] = [_at_least(CROP_STEPS, parts) for parts in sets[0]]
         optimizer = torch.optim.AdamW(
             head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
         )
@@ -161,13 +162,19 @@ def _batches(matches: list, seed: int, epoch: int):
     """Crops of CROP_STEPS at random places, about as many steps as the matches have, or more."""
     rng = np.random.default_rng([seed, epoch])
     sizes = np.array([len(x) for x, _, _ in matches])
-    size = min(CROP_STEPS, int(sizes.min()))
+    size = CROP_STEPS
     for _ in range(max(MIN_BATCHES, round(sizes.sum() / size / BATCH_SIZE))):
         crops = []
         for k in rng.choice(len(matches), BATCH_SIZE, p=sizes / sizes.sum()):
             first = rng.integers(sizes[k] - size + 1)
             crops.append([part[first : first + size] for part in matches[k]])
         yield [torch.stack(parts) for parts in zip(*crops, strict=True)]
+
+
+def _at_least(size: int, parts: tuple) -> list[torch.Tensor]:
+    """A match's features, labels and weights, lengthened by steps of no weight if it is shorter."""
+    short = max(size - len(parts[0]), 0)
+    return [torch.cat([part, part.new_zeros(short, *part.shape[1:])]) for part in parts]
 
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -190,13 +197,17 @@ def head_probs(head: MatchHead, folder, steps: int) -> tuple[np.ndarray, np.ndar
     Reads the cached pieces block by block, each with what it depends on, so that memory does not
     grow with the match.
     """
-    probs = np.empty(steps, np.float32)
+    probs, held = np.empty(steps, np.float32), torch.empty(0, head.config.feature_size)
     with torch.inference_mode():
         for first in range(0, steps, BLOCK_STEPS):
             last = min(first + BLOCK_STEPS, steps)
             begin, end = max(first - head.config.reach, 0), min(last + head.config.reach, steps)
-            features = load_steps(folder, begin, end)
-            logits = head(hold_last(features)[None])[0]
-            logits[features[:, 0].isnan()] = float("nan")
+            features = torch.cat([held, load_steps(folder, begin, end)])
+            filled = hold_last(features)[len(held) :]
+            logits = head(filled[None])[0]
+            logits[features[len(held) :, 0].isnan()] = float("nan")
             probs[first:last] = torch.sigmoid(logits)[first - begin : last - begin].numpy()
+            # The step before the next block: what to hold on to, where that begins unknown.
+            before = max(last - head.config.reach, 0) - begin - 1
+            held = filled[before : before + 1] if before >= 0 else held
     return np.arange(steps) * head.config.every / GRID_FPS, probs

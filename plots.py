@@ -1,5 +1,6 @@
 """The pictures of main.ipynb: each function draws one, saves it where told, and returns it."""
 
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from files import write_whole
 from frames import read_sequence
 
 COLOURS = ("#8a94a6", "#d1495b")  # class 0, class 1
@@ -25,7 +27,9 @@ def _save(figure: Figure, path: str | Path | None, synthetic: bool = False) -> F
     if synthetic:
         figure.supxlabel(NOTE, x=0.995, ha="right", fontsize=8, color="0.5")
     if path is not None:
-        figure.savefig(path)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        write_whole(path, picture.getvalue())
     plt.close(figure)  # the notebook shows the returned figure once
     return figure
 
@@ -140,9 +144,8 @@ def plot_timeline(
         ax.spines[["top", "right"]].set_visible(False)
     play = rallies["duration_sec"].sum() / duration_sec
     count = f"{len(rallies)} rallies" if len(rallies) != 1 else "1 rally"
-    axes[0, 0].set_title(
-        f"{result.video.path.name}: {count}, {play:.0%} of {duration_sec / 60:.1f} min in play"
-    )
+    title = f"{result.video.path.name}: {count}, {play:.0%} of {duration_sec / 60:.1f} min in play"
+    axes[0, 0].set_title(title, parse_math=False)
     told = "probability of play; shaded: rallies" + ("; line below: the truth" if truth else "")
     axes[-1, 0].set_xlabel(f"min:s ({told})")
     return _save(figure, path, synthetic)

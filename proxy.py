@@ -111,6 +111,7 @@ def make_proxy(path: str | Path, on_progress: Callable[[float], None]) -> Path:
     path, proxy = Path(path), proxy_path(path)
     writer = f"{os.getpid()}.{threading.get_native_id()}"
     temporary = path.with_name(f".{proxy.name}.{writer}.part")
+    _remove_leftovers(path)
     video = open_video(path)
     with video.container:  # its streams are gone with it
         command = _command(video, temporary)
@@ -168,8 +169,10 @@ def _command(video: Video, target: Path) -> list[str]:
     ]
 
 
-def run_ffmpeg(command: list[str], on_time: Callable[[float], None]) -> None:
-    """Runs ffmpeg; on_time gets the seconds written so far.
+def run_ffmpeg(
+    command: list[str], on_time: Callable[[float], None], folder: Path | None = None
+) -> None:
+    """Runs ffmpeg, in a folder if one is given; on_time gets the seconds written so far.
 
     Raises CalledProcessError, whose output is the last line of complaint.
     """
@@ -181,6 +184,7 @@ def run_ffmpeg(command: list[str], on_time: Callable[[float], None]) -> None:
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
+        cwd=folder,
     ) as process:
         try:
             for line in map(str.strip, process.stdout):

@@ -11,8 +11,10 @@ target there must be space for the reel twice, and for 0.7 GB of sound for an ho
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ import numpy as np
 
 from files import UserError
 from matches import Marks, check_marks
-from proxy import run_ffmpeg
+from proxy import LEFT_SEC, run_ffmpeg
 from video import UNREADABLE, Video, open_video
 
 SAMPLE_RATE = 48000
@@ -163,6 +165,9 @@ def _workplace(video: Video, folder: Path) -> Iterator[Path]:
     """A temporary folder in that of the target. Errors of the disk and ffmpeg become UserError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".reel.*"):  # of a killed run; nobody has written to it for long
+            if left.is_dir() and time.time() - left.stat().st_mtime > LEFT_SEC:
+                shutil.rmtree(left)
         with tempfile.TemporaryDirectory(prefix=".reel.", dir=folder) as temporary:
             yield Path(temporary)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -207,15 +212,16 @@ def _join(video: Video, cuts: list[Cut], folder: Path, on_share: OnProgress) -> 
             _append(part.with_suffix(".pcm"), joined, int(samples[k]) * SAMPLE_BYTES)
         lines += [f"file {part.name}", f"duration {lasting_sec[k]:.6f}"]
     (folder / "cuts.txt").write_text("\n".join([*lines, ""]))
-    pcm = ["-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "2", "-i", f"file:{joined}"]
+    pcm = ["-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "2", "-i", joined.name]
     command = [
-        *[*_ffmpeg(), "-f", "concat", "-i", f"file:{folder / 'cuts.txt'}", *(pcm if sound else [])],
+        *[*_ffmpeg(), "-f", "concat", "-i", "cuts.txt", *(pcm if sound else [])],
         *["-map", "0:v", *(["-map", "1:a"] if sound else []), "-c:v", "copy", "-c:a", "aac"],
         *["-b:a", "160k", "-video_track_timescale", str(TIMESCALE), "-movflags", "+faststart"],
-        *["-f", "mp4", f"file:{folder / 'joined.mp4'}"],
+        *["-f", "mp4", "joined.mp4"],
     ]
     on_last = _within(on_share, CUTS_SHARE, 1.0)
-    run_ffmpeg(command, lambda sec: on_last(sec / borders_sec[-1]))
+    # In the folder: its own name, where it has a ? or #, is cut off there by what joins files.
+    run_ffmpeg(command, lambda sec: on_last(sec / borders_sec[-1]), folder)
     return folder / "joined.mp4"
 
 

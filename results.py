@@ -5,7 +5,6 @@ place of what was detected in all that is made from it.
 """
 
 import hashlib
-import json
 import platform
 import sys
 from dataclasses import asdict
@@ -17,15 +16,13 @@ import pandas as pd
 import torch
 
 from detection import Result, unknown_stretches
-from files import UserError, read_table, write_table, write_whole
+from files import UserError, one_writer, read_table, write_table, write_whole
 from matches import check_marks
 from model import backbone_hash
 from plots import plot_timeline
+from records import is_corrected, read_record, save_record
 from segments import COLUMNS
 from video import CLOCK_SEC, Video
-
-COMMON_RATES = [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
-COMMON_RATES += [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)]
 
 
 def save_result(result: Result, folder: Path, force: bool = False) -> tuple[pd.DataFrame, dict]:
@@ -35,46 +32,39 @@ def save_result(result: Result, folder: Path, force: bool = False) -> tuple[pd.D
     force says to write over it. Raises UserError when it is no table of rallies of this match.
     """
     csv = folder / "rallies.csv"
-    corrected = not force and is_corrected(folder)
-    rallies = read_rallies(csv, result.video.end_sec) if corrected else result.rallies
-    if not corrected:
-        write_table(csv, as_text(rallies))
-    columns = {"time_sec": result.times_sec.round(3), "probability": result.probs.round(4)}
-    write_table(folder / "probabilities.csv", pd.DataFrame(columns))
-    about = describe_result(result, rallies, corrected)
-    before = read_record(folder).get("written_sha256")
-    about["written_sha256"] = before if corrected else _sha256(csv)
-    write_whole(folder / "rallies.json", (json.dumps(about, indent=1) + "\n").encode())
-    synthetic = bool(about["model"].get("synthetic"))
-    plot_timeline(result, rallies, folder / "timeline.png", synthetic)
+    with one_writer(folder, ".results.lock"):
+        before = read_record(folder)
+        corrected = not force and is_corrected(folder, before)
+        rallies = read_rallies(csv, result.video.end_sec) if corrected else result.rallies
+        written = before.get("written_sha256") or []
+        if not corrected:
+            table = as_text(rallies).to_csv(index=False, lineterminator="\n").encode()
+            written = [hashlib.sha256(table).hexdigest()]
+            # Both are ours, whether a kill comes before the table or after it.
+            both = [*(before.get("written_sha256") or []), *written]
+            save_record(folder, {**before, "written_sha256": both})
+            write_whole(csv, table)
+        columns = {"time_sec": result.times_sec.round(3), "probability": result.probs.round(4)}
+        write_table(folder / "probabilities.csv", pd.DataFrame(columns))
+        about = describe_result(result, rallies, corrected) | {"written_sha256": written}
+        save_record(folder, about)
+        synthetic = bool(about["model"].get("synthetic"))
+        plot_timeline(result, rallies, folder / "timeline.png", synthetic)
     return rallies, about
 
 
-def check_folder(folder: Path, video: Path) -> None:
-    """Raises UserError where a folder holds the rallies of another video, such as final.mkv's."""
-    record = read_record(folder)
-    if record.get("video", video.name) != video.name:
-        raise UserError(
-            f"{folder} holds the rallies of {record['video']}: give {video} another folder with "
-            "--out DIR"
-        )
-
-
-def read_record(folder: Path) -> dict:
-    """rallies.json of an earlier run; empty where there was none. Raises UserError if damaged."""
-    path = folder / "rallies.json"
+def check_folder(folder: Path, video: Path, sha256: str, force: bool = False) -> None:
+    """Raises UserError where a folder holds the rallies of another video, unless force says so."""
     try:
-        record = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
+        str(video.resolve()).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{video!r}: rename it, the name is no UTF-8") from error
+    record = read_record(folder)
+    if not force and record.get("video_sha256", sha256) != sha256:
         raise UserError(
-            f"{path} cannot be read ({error}): delete it; a rallies.csv beside it then counts as a "
-            "person's"
-        ) from error
-    if not isinstance(record, dict):
-        raise UserError(f"{path} is not one of ours: move it away")
-    return record
+            f"{folder} holds the rallies of another file, {record.get('video')}: give {video} "
+            "another place with --out DIR, or say --force if it takes that one's"
+        )
 
 
 def as_text(rallies: pd.DataFrame) -> pd.DataFrame:
@@ -102,20 +92,10 @@ def read_rallies(path: Path, duration_sec: float) -> pd.DataFrame:
     return numbers
 
 
-def is_corrected(folder: Path) -> bool:
-    """Whether rallies.csv is there and not as it was written here: then it is a person's work."""
-    csv = folder / "rallies.csv"
-    return csv.exists() and _sha256(csv) != read_record(folder).get("written_sha256")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> dict:
     """All of rallies.json but written_sha256; rallies are those that stand."""
     video, detector = result.video, result.detector
-    fps = nominal_fps(video)
+    fps = result.fps
     steps = np.diff(video.times_sec)
     rows = [
         {
@@ -131,6 +111,7 @@ def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> d
     whole = result.computed_sec > 0.95 * video.end_sec
     return {
         "video": video.path.name,
+        "video_sha256": result.sha256,
         "duration_sec": round(video.end_sec, 3),
         "fps": round(float(fps), 6),
         "fps_fraction": str(fps),
@@ -159,13 +140,6 @@ def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> d
             "peak_rss_mb": peak_rss_mb(),
         },
     }
-
-
-def nominal_fps(video: Video) -> Fraction:
-    """The rate that a file names, such as 30000/1001; of a variable rate, its average."""
-    rate = video.stream.average_rate or video.stream.guessed_rate
-    near = [f for f in COMMON_RATES if rate and abs(f / Fraction(rate) - 1) < 2e-4]
-    return near[0] if near else Fraction(rate or 1 / video.period_sec).limit_denominator(1001)
 
 
 def frame_at(video: Video, sec: float) -> int:

@@ -3,8 +3,8 @@
     python sample_data.py [--data Data/sample]       # about a minute on 2 cores
 
 Five matches for training, two for validation, one for testing, as in the original study; about
-300 sequences, 2.5 s apart. The labels, and the marked
-rallies in matches/, come from the drawn truth. A killed run goes on where it was.
+300 sequences, 2.5 s apart. The labels, and the marked rallies in matches/, come from the drawn
+truth. A killed run goes on where it was.
 """
 
 import argparse

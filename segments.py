@@ -36,8 +36,8 @@ class Decoding:
 
     threshold: float = 0.5  # above it a step speaks for play
     rally_cost: float = 2.0  # seconds of evidence at logit 1 that a rally must be worth
-    min_rally_sec: float = 2.0
-    min_gap_sec: float = 1.0
+    min_rally_sec: float = 2.0  # before the shifts, as
+    min_gap_sec: float = 1.0  # this is
     start_shift_sec: float = 0.0  # added to each start, against a bias of the model
     end_shift_sec: float = 0.0
 
@@ -63,17 +63,21 @@ def decode(
     logits = _logit(np.clip(probs, 1e-6, 1 - 1e-6)) - _logit(decoding.threshold)
     evidence = np.nan_to_num(np.clip(logits, -MAX_LOGIT, MAX_LOGIT) * step_sec, nan=0.0)
     rows = []
-    for first, last in best_path(
-        evidence,
-        decoding.rally_cost,
-        round(decoding.min_rally_sec / step_sec),
-        round(decoding.min_gap_sec / step_sec),
-    ):
+    min_rally = max(round(decoding.min_rally_sec / step_sec), 1)
+    min_gap = round(decoding.min_gap_sec / step_sec)
+    for first, last in best_path(evidence, decoding.rally_cost, min_rally, min_gap):
+        # A minimum lengthens what is too short, where that is worth it: such a run is no rally.
+        play = first + np.flatnonzero(evidence[first:last] > 0)
+        cut_off = first == 0 or last == len(evidence)
+        if not len(play) or (play[-1] + 1 - play[0] < min_rally and not cut_off):
+            continue
+        first, last = int(play[0]), int(play[-1]) + 1
         start = _edge(times_sec, logits, first, step_sec) + decoding.start_shift_sec
         end = _edge(times_sec, logits, last, step_sec) + decoding.end_shift_sec
         known = probs[first:last][~np.isnan(probs[first:last])]
         start = max(start, 0.0, rows[-1][1] if rows else 0.0)
         end = min(end, duration_sec)
+        start, end = round(start, 3), round(end, 3)
         if end - start > 0.001:
             rows.append((start, end, end - start, known.mean() if len(known) else np.nan))
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype=float).round(3)
@@ -124,9 +128,9 @@ def _edge(times_sec: np.ndarray, logits: np.ndarray, step: int, step_sec: float)
     Half-way between them where it does not, as where a minimum length puts the border elsewhere.
     """
     if step == 0:
-        return float(times_sec[0]) - step_sec / 2
+        return 0.0
     if step == len(logits):
-        return float(times_sec[-1]) + step_sec / 2
+        return float("inf")
     before, after = np.clip(logits[step - 1 : step + 1], -MAX_LOGIT, MAX_LOGIT)
     crosses = before * after < 0
     return float(times_sec[step - 1]) + step_sec * (before / (before - after) if crosses else 0.5)
@@ -163,6 +167,9 @@ def score(matches: list[Scored], decoding: Decoding) -> float:
         errors = [
             abs(p - t) for i, j in pairs[0.5] for p, t in zip(predicted[i], truth[j], strict=True)
         ]
-        f1 = [2 * len(pair) / max(len(predicted) + len(truth), 1) for pair in pairs.values()]
+        if not truth:  # nothing to find: right where nothing was found
+            scores.append(float(not predicted))
+            continue
+        f1 = [2 * len(pair) / (len(predicted) + len(truth)) for pair in pairs.values()]
         scores.append(np.mean(f1) - 0.1 * np.mean(errors or [1.0]))
     return float(np.mean(scores))

@@ -100,6 +100,29 @@ def read_sources(split_dir: Path) -> pd.DataFrame:
     return table
 
 
+def videos_by_split(data_dir: Path) -> dict[str, list[str]]:
+    """{split: what its videos are called (video_name)}: those of videos.csv and those collected.
+
+    Raises UserError where one is in two splits.
+    """
+    csv = data_dir / "videos.csv"
+    listed = read_table(csv, ("split", "video")) if csv.is_file() else None
+    result, split_of = {}, {}
+    for split in SPLITS:
+        names = [] if listed is None else list(listed.loc[listed["split"] == split, "video"])
+        names += list(read_sources(data_dir / split)["video"].unique())
+        named = (name if is_address(name) else data_dir / name for name in names)
+        found = {video_key(full): full for full in (video_name(each, data_dir) for each in named)}
+        result[split] = list(found.values())
+        for key, name in found.items():
+            if split_of.setdefault(key, split) != split:
+                raise UserError(
+                    f"{name} is both in {split_of[key]} and in {split} ({csv} and sequences.csv of "
+                    "the splits say): numbers on it would be a lie; take it out of one"
+                )
+    return result
+
+
 def rows_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The rows that belong to a video, whatever form its address has in them."""
     same = [other for other in table["video"].unique() if _plain(other) == _plain(name)]

@@ -20,6 +20,7 @@ import fitting
 import labeling
 import match_features
 import match_model
+import results
 from conftest import number_in, write_video
 from detection import default_dir, load_detector
 from files import UserError
@@ -46,6 +47,8 @@ def make_fitting_quick(patch):
     """A small head and few steps: what it has to learn here is easy."""
     patch.setattr(fitting, "HeadConfig", partial(HeadConfig, channels=8, dilations=(1, 2)))
     patch.setattr(match_model, "MIN_BATCHES", 3)
+    patch.setattr(match_model, "BATCH_SIZE", 4)
+    patch.setattr(match_model, "CROP_STEPS", 64)
 
 
 @pytest.fixture(autouse=True)
@@ -186,10 +189,11 @@ def test_a_folder_without_videos_and_a_missing_model_are_named(fitted, tmp_path,
 
 
 def test_two_videos_of_one_name_do_not_share_a_folder(fitted, match, capsys):
-    other = shutil.copy(match, match.with_suffix(".mov"))
+    other = match.with_suffix(".mov")
+    other.write_bytes(match.read_bytes() + b"other")
     assert detect(match, "--model", fitted[0]) == 0
     assert detect(other, "--model", fitted[0]) == 1
-    assert "holds the rallies of final.mp4" in capsys.readouterr().err
+    assert "holds the rallies of another file, final.mp4" in capsys.readouterr().err
     assert detect(other, "--model", fitted[0], "--out", match.parent / "o") == 0
     assert near(read_marks(match.parent / "o" / "final_rallies" / "rallies.csv"))
 
@@ -240,7 +244,8 @@ def test_fit_stores_a_head_and_a_decoding_and_leaves_the_model_as_it_was(fitted,
 
 
 def test_fit_never_reads_the_marks_of_test_matches(fitted, tmp_path, capsys):
-    model, data = shutil.copy(fitted[0], tmp_path / "m.pth"), fitted[1]
+    model = shutil.copy(fitted[0], tmp_path / "m.pth")
+    data = shutil.copytree(fitted[1], tmp_path / "Data")
     (data / "matches" / "test.csv").write_text("start_sec,end_sec\nnonsense,1\n")
     assert detect("fit", "--model", model, "--data", data) == 0
     told = capsys.readouterr().out
@@ -308,3 +313,62 @@ def test_the_marking_page_gets_proposals_but_never_for_matches_that_measure(fitt
     for split in ("validation", "test"):
         with pytest.raises(UserError, match=f"is of {split}, and its marks are to measure"):
             labeling.detect_proposals(data / f"{split}.mp4", options)
+
+
+def test_a_kill_between_table_and_record_does_not_make_our_table_a_persons(
+    fitted, match, monkeypatch
+):
+    for stop in ("write_table", "plot_timeline"):
+        with monkeypatch.context() as patch:
+            patch.setattr(results, stop, lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                detect(match, "--model", fitted[0])
+        assert detect(match, "--model", fitted[0], "--min-rally-sec", 4) == 0
+        assert near(read_marks(default_dir(match) / "rallies.csv"), RALLIES[:2])
+
+
+def test_two_matches_of_one_file_name_are_told_apart(fitted, match, tmp_path, capsys):
+    other = tmp_path / "other" / match.name
+    other.parent.mkdir()
+    other.write_bytes(match.read_bytes() + b"other")
+    out = tmp_path / "out"
+    assert detect(match, other, "--model", fitted[0], "--out", out) == 1
+    assert "holds the rallies of another file" in capsys.readouterr().err
+    assert detect(other, "--model", fitted[0], "--out", out, "--force") == 0
+
+
+@pytest.mark.parametrize("name", ["x$^$.mp4", "it's #1 100%?.mp4", "Finale für Ärzte.mp4"])
+def test_odd_names_are_detected_and_cut(fitted, match, name):
+    path = match.rename(match.with_name(name))
+    assert detect(path, "--model", fitted[0], "--reel", "--clips", "--export", "otio", "edl") == 0
+    assert (default_dir(path) / "reel.mp4").stat().st_size > 1000
+    assert len(list((default_dir(path) / "clips").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [["train,train.mp4", "test,train.mp4"], ["train,train.mp4", "test,./train.mp4"]],
+)
+def test_a_match_in_two_splits_is_never_learnt_from(fitted, tmp_path, lines):
+    data = shutil.copytree(fitted[1], tmp_path / "Data")
+    lines = ["split,video", *lines, "validation,validation.mp4"]
+    (data / "videos.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"train.mp4 is both in train and in test"):
+        detect("fit", "--model", fitted[0], "--data", data)
+
+
+def test_marks_beyond_the_end_of_a_match_are_refused(fitted, tmp_path):
+    data = shutil.copytree(fitted[1], tmp_path / "Data")
+    (data / "matches" / "train.csv").write_text("start_sec,end_sec\n1,2\n500,600\n")
+    model = shutil.copy(fitted[0], tmp_path / "m.pth")
+    with pytest.raises(UserError, match=r"train\.mp4: a rally ends at 600"):
+        detect("fit", "--model", model, "--data", data)
+
+
+def test_a_notebook_detects_only_where_train_validation_and_test_are_there(fitted, tmp_path):
+    data = shutil.copytree(fitted[1], tmp_path / "Data")
+    assert fitting.has_marked_matches(data)
+    path, marks = fitting.held_out_match(data)
+    assert (path, marks) == (data / "test.mp4", RALLIES)
+    (data / "test.mp4").unlink()
+    assert not fitting.has_marked_matches(data)

@@ -76,7 +76,7 @@ def test_an_edge_follows_the_surer_of_its_two_steps():
 
 def test_rallies_cut_off_by_the_ends_of_the_match_are_kept_however_short():
     strict = Decoding(rally_cost=0.1, min_rally_sec=3.0, min_gap_sec=1.0)
-    assert decode_text("##......................##", strict) == [(0.0, 0.75), (11.75, 12.75)]
+    assert decode_text("##......................##", strict) == [(0.0, 0.75), (11.75, 13.0)]
 
 
 def test_unknown_steps_speak_for_neither():
@@ -103,7 +103,7 @@ def test_confidence_is_the_mean_probability_of_the_known_steps():
 
 @pytest.mark.parametrize("text", ["", ".", "#", "????"])
 def test_tiny_and_unknown_matches_are_decoded(text):
-    assert decode_text(text) == ([(0.0, 0.25)] if text == "#" else [])
+    assert decode_text(text) == ([(0.0, 0.5)] if text == "#" else [])
 
 
 def test_impossible_settings_are_refused():
@@ -132,3 +132,8 @@ def test_fitting_learns_to_leave_out_what_is_too_short_to_be_a_rally():
     long = [m for m in to_marks(decode(times_sec, probs_of(text), PLAIN, 300)) if m[1] - m[0] > 3]
     matches = [(times_sec, probs_of(text), long, len(text) / 4)]
     assert len(decode(times_sec, probs_of(text), fit_decoding(matches, PLAIN), 300)) == 4
+
+
+def test_what_is_shorter_than_the_minimum_is_left_out_and_not_lengthened():
+    strict = Decoding(rally_cost=0.1, min_rally_sec=4.0, min_gap_sec=1.0)
+    assert decode_text("........######..........##########........", strict) == [(11.75, 16.75)]
