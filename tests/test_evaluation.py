@@ -11,7 +11,7 @@ from evaluation import (
     find_predicted,
     find_truth,
     print_evaluation,
-    read_record,
+    read_speed,
     record_path,
     run_evaluation,
 )
@@ -114,9 +114,9 @@ def test_a_record_may_lack_what_it_likes(tmp_path):
     nothing = dict.fromkeys(names)
     for record in ({}, {"speed": {}}, {"speed": None, "duration_sec": None}):
         path.write_text(json.dumps(record))
-        assert read_record(path) == nothing
+        assert read_speed(path) == nothing
     path.write_text('{"duration_sec": 90, "speed": {"times_real_time": 2.5, "more": "x"}, "n": 1}')
-    assert read_record(path) == nothing | {"duration_sec": 90, "times_real_time": 2.5}
+    assert read_speed(path) == nothing | {"duration_sec": 90, "times_real_time": 2.5}
 
 
 @pytest.mark.parametrize(

@@ -607,6 +607,7 @@ def answer_until_killed(port, process, split_dir, pause_sec):
             known[name] = confirmed[name] = new
 
 
+@pytest.mark.alone
 def test_what_was_confirmed_is_there_after_a_kill_in_the_midst_of_answers(tmp_path):
     rng, data, total = random.Random(0), tmp_path / "Data", 0
     write_split(data, "train", 10)

@@ -501,6 +501,7 @@ def test_four_processes_at_once_lose_no_answer(split):
     assert len(read_steps(log_path(labels_path(split)))) == 100
 
 
+@pytest.mark.alone
 def test_30_kills_at_random_moments_lose_no_answer_that_was_told(split):
     assert kill_labeling("kill", split, 30) > 25
 

@@ -261,7 +261,7 @@ def test_a_cut_inside_a_frame_that_stands_for_long_shows_that_frame(tmp_path):
 
 def commands_of(monkeypatch):
     commands, run = [], reel.run_ffmpeg
-    monkeypatch.setattr(reel, "run_ffmpeg", lambda c, f: (commands.append(c), run(c, f)))
+    monkeypatch.setattr(reel, "run_ffmpeg", lambda c, *rest: (commands.append(c), run(c, *rest)))
     return commands
 
 

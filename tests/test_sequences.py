@@ -243,6 +243,7 @@ def test_what_the_desktop_leaves_among_the_sequences_is_passed_over(video, tmp_p
     assert list_collected(data)["sequences"].tolist() == [2]
 
 
+@pytest.mark.alone
 def test_50_kills_at_random_moments_leave_the_set_as_if_nothing_had_happened(tmp_path):
     video = write_video(tmp_path / "v.mp4", "30", 900)
     command = [sys.executable, "tests/kill_collecting.py", video, tmp_path / "killed", "50"]
