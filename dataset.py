@@ -229,13 +229,13 @@ class FeatureDataset(Dataset):
         return views[view], self.labels[index]
 
 
-def load_features(path: Path) -> torch.Tensor:
-    """One sequence's cached features, float32 (views, T, 512)."""
+def load_features(path: Path, remedy: str = "run extract_features again") -> torch.Tensor:
+    """A file of cached features, float32 (views, T, 512)."""
     try:
         with safe_open(path, "pt") as file:
             return file.get_tensor("features")
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read ({error}): run extract_features again") from error
+        raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
 
 
 def describe(tables: dict[str, pd.DataFrame], class_names=("non-rally", "rally")) -> pd.DataFrame:

@@ -13,46 +13,30 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
 import downloading
+from collecting_data import positive
 from evaluation import run_evaluation
 from exports import EXPORTS, export
 from files import UserError, run_command
 from matches import Marks
+from proxy import SUFFIX as PROXY_SUFFIX
+from records import default_dir
 from reel import make_clips, make_reel, pad_rallies
 from segments import to_marks
 from sequences import find_file
-from sources import file_sha256, is_address, is_playlist, youtube_id
-from video import open_container
+from sources import is_address, is_playlist, youtube_id
 
-VIDEO_SUFFIXES = [
-    ".mp4",
-    ".mkv",
-    ".mov",
-    ".avi",
-    ".webm",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".flv",
-    ".wmv",
-    ".3gp",
-    ".ogv",
-]
+VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg")
+VIDEO_SUFFIXES += (".mts", ".ogv", ".ts", ".webm", ".wmv")
 BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {remaining} left"
-OURS = (".proxy.mp4",)  # what labeling.py and the report put beside a match
 
 
-def find_matches(given: list[str], data_dir: Path) -> tuple[list[Path | str], list[str]]:
+def find_matches(given: list[str]) -> tuple[list[Path | str], list[str]]:
     """(files and addresses, in order and once each, what is wrong with the rest).
 
     A folder stands for the videos right in it, a playlist's address for its videos.
@@ -81,7 +65,7 @@ def videos_in(folder: Path) -> list[Path]:
         if path.suffix.lower() in VIDEO_SUFFIXES
         and path.is_file()
         and not path.name.startswith(".")
-        and not path.name.endswith(OURS)
+        and not path.name.endswith(PROXY_SUFFIX)
     )
     if not videos:
         raise UserError(f"{folder}: no video in it")
@@ -104,7 +88,7 @@ def detect_all(options: argparse.Namespace) -> int:
             "by windows of a second and the usual settings",
             file=sys.stderr,
         )
-    matches, problems = find_matches(options.matches, options.data)
+    matches, problems = find_matches(options.matches)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     failed = len(problems)
@@ -122,16 +106,11 @@ def detect_all(options: argparse.Namespace) -> int:
 
 def detect_one(match: Path | str, detector, options: argparse.Namespace) -> None:
     """Detects one match, and writes and says all that is asked for."""
-    from detection import default_dir, detect_match, unknown_stretches
-    from results import check_folder, save_result
+    from results import detect_and_save
 
     path = fetch(match, options.data)
-    open_container(path)[0].close()  # first of all, whether it is a video
     folder = options.out / default_dir(path).name if options.out else default_dir(path)
-    sha256 = file_sha256(path)
-    check_folder(folder, path, sha256, options.force)
-    result = detect_match(path, detector, folder, sha256=sha256)
-    rallies, about = save_result(result, folder, options.force)
+    result, rallies, about = detect_and_save(path, detector, folder, options.force)
     play = rallies["duration_sec"].sum() / result.video.end_sec
     speed = about["speed"]["times_real_time"]
     print(
@@ -145,14 +124,14 @@ def detect_one(match: Path | str, detector, options: argparse.Namespace) -> None
             f"  {folder / 'rallies.csv'} was corrected by a person: it stays, and all else is made "
             "from it (--force detects them anew)"
         )
-    for start, end in unknown_stretches(result):
+    for start, end in about["damaged"]:
         print(f"  nothing is known from {clock(start)} to {clock(end)}: the file is damaged there")
-    frames = Frames(path, folder, rallies, result.video.end_sec, result.fps)
+    cuts = pad_rallies(to_marks(rallies), options.pre_roll, options.post_roll, result.video.end_sec)
     problems = []
     for make in (
-        lambda: make_report(frames, result, about),
-        lambda: make_exports(frames, options),
-        lambda: make_films(frames, options),
+        lambda: make_report(result, rallies, about, folder),
+        lambda: make_exports(result, rallies, cuts, folder, options.export),
+        lambda: make_films(path, cuts, folder, options.reel, options.clips),
     ):
         try:
             make()
@@ -171,65 +150,40 @@ def fetch(match: Path | str, data_dir: Path) -> Path:
     return path
 
 
-@dataclass(frozen=True)
-class Frames:
-    """What reports, reels and exports need to know of a match."""
-
-    path: Path
-    folder: Path
-    rallies: pd.DataFrame
-    duration_sec: float
-    fps: Fraction
-
-
-def make_report(match: Frames, result, about: dict) -> None:
+def make_report(result, rallies: pd.DataFrame, about: dict, folder: Path) -> None:
     from report import prepare_video, save_report
 
     with share_bar("a copy that browsers play") as on_progress:
-        played, offset_sec = prepare_video(match.path, match.folder, on_progress)
+        played, offset_sec = prepare_video(result.video.path, folder, on_progress)
     shown = {name: about[name] for name in ("damaged", "fps", "settings")}
     shown |= {"synthetic": bool(about["model"].get("synthetic"))}
     shown |= {"model": about["model"]["file"], "weights": about["model"]["weights_name"]}
     if speed := about["speed"]["times_real_time"]:
         shown["times_real_time"] = speed
     probs = (result.times_sec, result.probs)
-    page = save_report(
-        match.folder, played, match.rallies, probs, match.duration_sec, shown, offset_sec
-    )
+    page = save_report(folder, played, rallies, probs, result.video.end_sec, shown, offset_sec)
     print(f"  {page}: look, correct, save; the table and the picture lie beside it")
 
 
-def make_exports(match: Frames, options: argparse.Namespace) -> None:
+def make_exports(
+    result, rallies: pd.DataFrame, cuts: Marks, folder: Path, kinds: list[str]
+) -> None:
     """The files for editors and the like that are asked for."""
-    if options.export:
-        for path in export(
-            options.export,
-            match.folder,
-            match.path,
-            match.fps,
-            match.duration_sec,
-            to_marks(match.rallies),
-            padded_cuts(match, options),
-        ):
-            print(f"  {path}")
+    if kinds:
+        path, end_sec = result.video.path, result.video.end_sec
+        for each in export(kinds, folder, path, result.fps, end_sec, to_marks(rallies), cuts):
+            print(f"  {each}")
 
 
-def make_films(match: Frames, options: argparse.Namespace) -> None:
+def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool) -> None:
     """The reel and the clips that are asked for."""
-    cuts = padded_cuts(match, options) if options.reel or options.clips else []
-    if options.reel:
+    if reel:
         with share_bar("reel") as on_progress:
-            print(f"  {make_reel(match.path, cuts, match.folder / 'reel.mp4', on_progress)}")
-    if options.clips:
+            print(f"  {make_reel(path, cuts, folder / 'reel.mp4', on_progress)}")
+    if clips:
         with share_bar("clips") as on_progress:
-            clips = make_clips(match.path, cuts, match.folder / "clips", on_progress)
-        print(f"  {match.folder / 'clips'}: {len(clips)} files")
-
-
-def padded_cuts(match: Frames, options: argparse.Namespace) -> Marks:
-    """What is shown of each rally: it, and what comes before and after it."""
-    rallies = to_marks(match.rallies)
-    return pad_rallies(rallies, options.pre_roll, options.post_roll, match.duration_sec)
+            made = make_clips(path, cuts, folder / "clips", on_progress)
+        print(f"  {folder / 'clips'}: {len(made)} files")
 
 
 @contextmanager
@@ -277,7 +231,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Find the rallies of whole matches.",
         epilog="Also: detecting_rallies.py fit --help, and detecting_rallies.py evaluate --help",
     )
-    add = parser.add_argument
+    add, seconds = parser.add_argument, positive(float, zero=True)
     add("matches", nargs="+", metavar="MATCH", help="video files, folders of them, addresses")
     add("--model", type=Path, required=True, help="a run's best_model.pth")
     add("--out", type=Path, metavar="DIR", help="where <match>_rallies/ go (beside each video)")
@@ -286,13 +240,41 @@ def build_parser() -> argparse.ArgumentParser:
     add("--clips", action="store_true", help="clips/rally_001.mp4 ...: a file a rally")
     kinds = "files for editors and the like: " + " ".join(EXPORTS)
     add("--export", nargs="+", choices=EXPORTS, default=[], metavar="KIND", help=kinds)
-    add("--pre-roll", type=seconds, default=1.0, metavar="SEC", help="before each cut (1.0)")
-    add("--post-roll", type=seconds, default=1.5, metavar="SEC", help="after each cut (1.5)")
+    add(
+        "--pre-roll",
+        type=seconds,
+        default=1.0,
+        metavar="SEC",
+        help="before each cut (1.0)",
+    )
+    add(
+        "--post-roll",
+        type=seconds,
+        default=1.5,
+        metavar="SEC",
+        help="after each cut (1.5)",
+    )
     add("--windows", action="store_true", help="classify windows of a second, without the head")
-    add("--hop-sec", type=seconds, default=0.5, metavar="SEC", help="from window to window (0.5)")
+    add(
+        "--hop-sec",
+        type=positive(float),
+        default=0.5,
+        metavar="SEC",
+        help="from window to window (0.5)",
+    )
     add("--threshold", type=share, metavar="P", help="it is play above (as fitted)")
-    add("--min-rally-sec", type=seconds, metavar="SEC", help="the shortest rally (as fitted)")
-    add("--min-gap-sec", type=seconds, metavar="SEC", help="the shortest break (as fitted)")
+    add(
+        "--min-rally-sec",
+        type=seconds,
+        metavar="SEC",
+        help="the shortest rally (as fitted)",
+    )
+    add(
+        "--min-gap-sec",
+        type=seconds,
+        metavar="SEC",
+        help="the shortest break (as fitted)",
+    )
     add("--force", action="store_true", help="write over a rallies.csv that a person corrected")
     return parser
 
@@ -307,7 +289,7 @@ def build_fit_parser() -> argparse.ArgumentParser:
     add("--model", type=Path, required=True, help="a run's best_model.pth")
     add("--data", type=Path, default=Path("Data"), help="holds matches/, videos.csv (Data)")
     add("--every", type=int, choices=(1, 2, 3, 4, 5, 6), default=4, help="frames of 30 a second")
-    add("--seed", type=whole, default=0, help="of training (0)")
+    add("--seed", type=positive(int, zero=True), default=0, help="of training (0)")
     add("--windows", action="store_true", help="fit how windows of a second are put together")
     return parser
 
@@ -322,20 +304,6 @@ def build_evaluate_parser() -> argparse.ArgumentParser:
     add("--truth", type=Path, required=True, help="holds <match>.csv, such as Data/matches")
     add("--json", type=Path, metavar="FILE", help="all figures (PREDICTED/evaluation.json)")
     return parser
-
-
-def seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise ValueError
-    return value
-
-
-def whole(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError
-    return value
 
 
 def share(text: str) -> float:
@@ -353,11 +321,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = build_evaluate_parser().parse_args(arguments[1:])
         told = options.json or options.predicted / "evaluation.json"
         return run_evaluation(options.predicted, options.truth, told)
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    if options.hop_sec == 0:
-        parser.error("--hop-sec must be above 0")
-    return detect_all(options)
+    return detect_all(build_parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -82,11 +82,6 @@ def with_settings(detector: Detector, **settings: float | None) -> Detector:
     return replace(detector, decoding=replace(detector.decoding, **given))
 
 
-def default_dir(video: Path) -> Path:
-    """<match>_rallies beside the video."""
-    return video.with_name(f"{video.stem}_rallies")
-
-
 def detect_match(
     path: Path,
     detector: Detector,
@@ -100,21 +95,35 @@ def detect_match(
 
     The features below out_dir are used if they are there, and completed if not.
     """
-    video = open_video(path)
+    began, sha256, video = time.perf_counter(), sha256 or file_sha256(path), open_video(path)
     try:
-        return _detect(video, detector, out_dir, progress, sha256 or file_sha256(path))
+        steps = count_steps(video, detector.every)
+        if detector.head is None and steps < detector.model.config.seq_frames:
+            raise UserError(f"{path}: too short, {video.end_sec:.2f} s")
+        folder, computed_sec = extract_shown(
+            video, detector.model, out_dir, detector.every, sha256, progress
+        )
+        times_sec, probs = match_probs(detector, folder, steps)
+        rallies = decode(times_sec, probs, detector.decoding, video.end_sec)
+        wall_sec, fps = time.perf_counter() - began, nominal_fps(video)
     finally:
         video.container.close()
+    return Result(video, sha256, fps, detector, times_sec, probs, rallies, wall_sec, computed_sec)
 
 
-def _detect(video: Video, detector: Detector, out_dir: Path, progress: bool, sha256: str) -> Result:
-    began, path = time.perf_counter(), video.path
-    steps, computed = count_steps(video, detector.every), 0.0
-    if detector.head is None and steps < detector.model.config.seq_frames:
-        raise UserError(f"{path}: too short, {video.end_sec:.2f} s")
+def extract_shown(
+    video: Video,
+    model: RES_LSTM,
+    out_dir: Path,
+    every: int,
+    sha256: str | None = None,
+    progress: bool = True,
+) -> tuple[Path, float]:
+    """extract_match under a bar; (folder of the features, seconds of the match it computed)."""
+    began, computed = time.perf_counter(), 0.0
     with tqdm(
         total=round(video.end_sec, 1),
-        desc=path.name,
+        desc=video.path.name,
         unit="",
         bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {unit}",
         disable=not progress,
@@ -131,17 +140,15 @@ def _detect(video: Video, detector: Detector, out_dir: Path, progress: bool, sha
                 bar.unit = f"{speed:.1f}x real time, {left} left"
             bar.update(0)
 
-        folder = extract_match(
-            video, detector.model.backbone, out_dir, detector.every, best_device(), show, sha256
-        )
+        folder = extract_match(video, model.backbone, out_dir, every, best_device(), show, sha256)
+    return folder, computed
+
+
+def match_probs(detector: Detector, folder: Path, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """(times_sec (N,), probability of play (N,), NaN where unknown) by the head, or by windows."""
     if detector.head:
-        times_sec, probs = head_probs(detector.head, folder, steps)
-    else:
-        times_sec, probs = window_probs(detector.model, folder, steps, detector.hop_sec)
-    rallies = decode(times_sec, probs, detector.decoding, video.end_sec)
-    wall_sec = time.perf_counter() - began
-    fps = nominal_fps(video)
-    return Result(video, sha256, fps, detector, times_sec, probs, rallies, wall_sec, computed)
+        return head_probs(detector.head, folder, steps)
+    return window_probs(detector.model, folder, steps, detector.hop_sec)
 
 
 def nominal_fps(video: Video) -> Fraction:

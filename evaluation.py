@@ -14,10 +14,9 @@ from pathlib import Path
 
 from files import UserError, write_whole
 from matches import match_name, read_marks
-from records import is_corrected
+from records import SUFFIX, is_corrected, read_record
 from segment_metrics import LENGTHS, THRESHOLDS, measure_match, summarise
 
-SUFFIX = "_rallies"  # of the folder that detection leaves for a match
 BEYOND_SEC = 1.0  # so far may true rallies go on after what rallies.json takes for the end
 RULES = {  # (whose, what is right by it, the precision and recall that they report)
     "shuttlecut": ("shuttlecut", "both edges within 2.5 s, half of the longer shared", 0.85, 0.84),
@@ -77,13 +76,13 @@ def read_speed(path: Path) -> dict:
 
     Raises UserError for what is no such record, or no number above 0.
     """
+    record = read_record(path.parent)
     try:
-        record = json.loads(path.read_bytes())
         speed = record.get("speed") or {}
         values = {"duration_sec": record.get("duration_sec")}
         values |= {name: speed.get(name) for name in ("times_real_time", "peak_rss_mb")}
         wrong = [name for name, v in values.items() if v is not None and not 0 < v < math.inf]
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (AttributeError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({error}): detect the match again") from error
     if wrong:
         raise UserError(f"{path}: {wrong[0]} is no number above 0: detect the match again")

@@ -12,9 +12,10 @@ import hashlib
 import itertools
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors.torch
 import torch
@@ -28,6 +29,7 @@ from files import UserError, one_writer, run_command, write_whole
 from frames import decode_frames, read_bytes
 from model import PREPROCESSING, backbone_hash, build_backbone, normalise
 
+T = TypeVar("T")
 READ_AHEAD = 4  # sequences decoded while one is computed: 4.5 MB each
 
 
@@ -113,7 +115,15 @@ def extract_features(
     with one_writer(folder), tqdm(total=len(sequences) * seq_frames, desc=title, unit="fr") as bar:
         for leftover in folder.glob(".*.part"):  # of a killed run; this process holds the folder
             leftover.unlink()
-        for sequence, job in _read_ahead(split_dir, folder, sequences, views, seq_frames):
+
+        def read_if_needed(sequence: str) -> tuple[torch.Tensor | None, str]:
+            """(uint8 frames (T, 3, 224, 224), or None where the cache is good; fingerprint)"""
+            encoded, fingerprint = read_bytes(split_dir / "sequences" / sequence, seq_frames)
+            if is_cached(folder / f"{sequence}.safetensors", fingerprint, views, seq_frames):
+                return None, fingerprint
+            return torch.from_numpy(decode_frames(encoded)), fingerprint
+
+        for sequence, job in read_ahead(sequences, read_if_needed, READ_AHEAD):
             try:
                 frames, fingerprint = job.result()
             except UserError as error:
@@ -133,24 +143,14 @@ def extract_features(
     return folder
 
 
-def _read_ahead(
-    split_dir: Path, folder: Path, sequences: list[str], views: int, seq_frames: int
-) -> Iterator[tuple[str, Future]]:
-    """Each sequence with its read_if_needed, a few of them under way in a thread at any time."""
-
-    def read_if_needed(sequence: str) -> tuple[torch.Tensor | None, str]:
-        """(uint8 frames (T, 3, 224, 224), or None where the cache is good; their fingerprint)"""
-        encoded, fingerprint = read_bytes(split_dir / "sequences" / sequence, seq_frames)
-        if is_cached(folder / f"{sequence}.safetensors", fingerprint, views, seq_frames):
-            return None, fingerprint
-        return torch.from_numpy(decode_frames(encoded)), fingerprint
-
+def read_ahead(items: Iterable[T], read: Callable, count: int) -> Iterator[tuple[T, Future]]:
+    """Each item with its read(item), `count` of them under way in a thread at any time."""
     with ThreadPoolExecutor(1) as reader:
-        waiting: deque[tuple[str, Future]] = deque()
+        waiting: deque[tuple[T, Future]] = deque()
         try:
-            for sequence in sequences:
-                waiting.append((sequence, reader.submit(read_if_needed, sequence)))
-                if len(waiting) > READ_AHEAD:
+            for item in items:
+                waiting.append((item, reader.submit(read, item)))
+                if len(waiting) > count:
                     yield waiting.popleft()
             yield from waiting
         finally:

@@ -4,18 +4,16 @@ The temporal head learns from train and stops early on validation; the decoding 
 validation. Marks of test matches are never read.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
-from detection import Detector, default_dir, load_detector, window_probs
-from features import best_device
-from files import SPLITS, UserError
-from match_features import count_steps, extract_match, load_steps
-from match_model import HeadConfig, fit_head, head_probs
+from detection import Detector, extract_shown, load_detector, match_probs
+from files import UserError
+from match_features import count_steps, load_steps
+from match_model import HeadConfig, fit_head
 from matches import Marks, check_marks, marked_videos, marks_path, match_name, read_marks
 from model import update_checkpoint
+from records import default_dir
 from segment_metrics import measure_match, summarise
 from segments import decode, fit_decoding, to_marks
 from sequences import find_file
@@ -46,8 +44,8 @@ def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]],
     video, or one table of marks, is of two splits.
     """
     found, notes, owner_of = {split: [] for split in FIT_SPLITS}, [], {}
-    for split in SPLITS:
-        for name, table in marked_names(data_dir, split):
+    for split, names in videos_by_split(data_dir).items():
+        for name, table in marked_names(data_dir, names):
             if owner_of.setdefault(table, name) != name:
                 raise UserError(
                     f"{table} could be the rallies of {owner_of[table]} and of {name}: open the "
@@ -74,13 +72,13 @@ def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]],
     return found, notes
 
 
-def marked_names(data_dir: Path, split: str) -> list[tuple[str, Path]]:
-    """(name, table of its rallies) of the marked videos of a split."""
+def marked_names(data_dir: Path, names: list[str]) -> list[tuple[str, Path]]:
+    """(name, table of its rallies) of those of the videos that are marked."""
     owners = {
         stem: video_key(video_name(owner if is_address(owner) else data_dir / owner, data_dir))
         for stem, owner in marked_videos(data_dir).items()
     }
-    tables = [(n, marks_path(data_dir, match_name(n))) for n in videos_by_split(data_dir)[split]]
+    tables = [(name, marks_path(data_dir, match_name(name))) for name in names]
     return [
         (name, table)
         for name, table in tables
@@ -90,8 +88,9 @@ def marked_names(data_dir: Path, split: str) -> list[tuple[str, Path]]:
 
 def present_matches(data_dir: Path, split: str) -> list[tuple[Path, Marks]]:
     """(video file, its rallies if they are marked) of the matches of a split that are there."""
-    marked = dict(marked_names(data_dir, split))
-    files = [(name, _file_of(name, data_dir)) for name in videos_by_split(data_dir)[split]]
+    names = videos_by_split(data_dir)[split]
+    marked = dict(marked_names(data_dir, names))
+    files = [(name, _file_of(name, data_dir)) for name in names]
     return [
         (path, read_marks(marked[name]) if name in marked else [])
         for name, path in files
@@ -114,24 +113,12 @@ def extract_all(
     done = []
     for path, marks in matches:
         video = open_video(path)
-        with tqdm(total=round(video.end_sec, 1), desc=path.name, unit="s") as bar:
-
-            def show(done_sec: float, _computed_sec: float, bar: tqdm = bar) -> None:
-                bar.update(min(round(done_sec, 1), bar.total) - bar.n)
-
-            folder = extract_match(
-                video,
-                detector.model.backbone,
-                default_dir(path),
-                every,
-                best_device(),
-                show,
-            )
-        video.container.close()
-        try:
-            check_marks(marks, video.end_sec)
-        except UserError as error:
-            raise UserError(f"the marks of {path}: {error}") from error
+        with video.container:
+            try:
+                check_marks(marks, video.end_sec)
+            except UserError as error:
+                raise UserError(f"the marks of {path}: {error}") from error
+            folder, _ = extract_shown(video, detector.model, default_dir(path), every)
         done.append((video, folder, marks))
     return done
 
@@ -148,35 +135,27 @@ def fit_detector(
     With a config a head is trained first; without, windows are classified by the model as it is.
     """
     every = config.every if config else 1
-    needed = FIT_SPLITS if config else ("validation",)
-    sets = {split: extract_all(found[split], detector, every) for split in needed}
-    fitted: dict = {}
+    val = extract_all(found["validation"], detector, every)
+    detector, fitted = replace(detector, head=None), {}
     if config:
+        train = extract_all(found["train"], detector, every)
         loaded = [
             [(load_steps(folder, 0, count_steps(v, every)), marks) for v, folder, marks in part]
-            for part in sets.values()
+            for part in (train, val)
         ]
         head, history = fit_head(*loaded, config, seed)
-        state = {name: value.clone() for name, value in head.state_dict().items()}
-        fitted["head"] = {"config": asdict(config), "state": state, "history": history}
-    scored = []
-    for video, folder, marks in sets["validation"]:
-        steps = count_steps(video, every)
-        if config:
-            times_sec, probs = head_probs(head, folder, steps)
-        else:
-            times_sec, probs = window_probs(detector.model, folder, steps, detector.hop_sec)
-        scored.append((times_sec, probs, marks, video.end_sec))
+        fitted["head"] = {"config": asdict(config), "state": head.state_dict(), "history": history}
+        detector = replace(detector, head=head)
+    scored = [
+        (*match_probs(detector, folder, count_steps(video, every)), marks, video.end_sec)
+        for video, folder, marks in val
+    ]
     decoding = fit_decoding(scored)
     fitted["head_decoding" if config else "window_decoding"] = asdict(decoding)
-    measured = {
-        video.path.name: measure_match(
-            to_marks(decode(times_sec, probs, decoding, duration_sec)), marks, duration_sec
-        )
-        for (video, _, _), (times_sec, probs, marks, duration_sec) in zip(
-            sets["validation"], scored, strict=True
-        )
-    }
+    measured = {}
+    for (video, _, marks), (times_sec, probs, _, end_sec) in zip(val, scored, strict=True):
+        rallies = decode(times_sec, probs, decoding, end_sec)
+        measured[video.path.name] = measure_match(to_marks(rallies), marks, end_sec)
     return fitted, summarise(measured)
 
 

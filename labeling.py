@@ -168,9 +168,10 @@ def detect_proposals(path: Path, options: argparse.Namespace) -> Path:
 
     Raises UserError for matches of validation and test, whose marks are to measure models by.
     """
-    from detection import default_dir, detect_match, load_detector
-    from results import check_folder, save_result
-    from sources import file_sha256, video_key, video_name, videos_by_split
+    from detection import load_detector
+    from records import default_dir
+    from results import detect_and_save
+    from sources import video_key, video_name, videos_by_split
 
     key, videos = video_key(video_name(path, options.data)), videos_by_split(options.data)
     for split in ("validation", "test"):
@@ -182,8 +183,7 @@ def detect_proposals(path: Path, options: argparse.Namespace) -> Path:
     if key not in map(video_key, videos["train"]):
         print(f"{path} is of no split yet: with proposals, it may only become train's")
     folder = default_dir(path)
-    check_folder(folder, path, file_sha256(path))
-    save_result(detect_match(path, load_detector(options.model), folder), folder)
+    detect_and_save(path, load_detector(options.model), folder)
     return folder / "rallies.csv"
 
 

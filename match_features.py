@@ -8,18 +8,16 @@ sequences are. Pieces are whole or not there: a run that was ended goes on where
 not grow with the match.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from features import build_encoder, encode, features_dir, is_cached, save_features
+from dataset import load_features
+from features import build_encoder, encode, features_dir, is_cached, read_ahead, save_features
 from files import UserError, one_writer
 from sources import file_sha256
 from video import CLOCK_SEC, Video, read_sequence_at
@@ -71,9 +69,19 @@ def extract_match(
         on_progress(there_sec, 0.0)
         if not missing:
             return folder
+        batches = [
+            (piece, first, min(BATCH_STEPS, sizes[piece] - first))
+            for piece in missing
+            for first in range(0, sizes[piece], BATCH_STEPS)
+        ]
+
+        def read_batch(batch: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+            piece, first, count = batch
+            return read_steps(video, piece * PIECE_STEPS + first, count, every)
+
         encoder = build_encoder(backbone, device)
         computed, features = 0, []
-        for piece, job in _read_ahead(video, missing, sizes, every):
+        for (piece, _, _), job in read_ahead(batches, read_batch, READ_AHEAD):
             frames, known = job.result()
             batch = torch.full((len(known), 512), float("nan"))
             if known.any():
@@ -90,27 +98,6 @@ def extract_match(
 
 def _path(folder: Path, piece: int) -> Path:
     return folder / f"{piece:05d}.safetensors"
-
-
-def _read_ahead(
-    video: Video, pieces: list[int], sizes: list[int], every: int
-) -> Iterator[tuple[int, Future]]:
-    """(piece, its next batch as read_steps gives it), a few of them under way in a thread."""
-    jobs = (
-        (piece, piece * PIECE_STEPS + first, min(BATCH_STEPS, sizes[piece] - first))
-        for piece in pieces
-        for first in range(0, sizes[piece], BATCH_STEPS)
-    )
-    with ThreadPoolExecutor(1) as reader:
-        waiting: deque[tuple[int, Future]] = deque()
-        try:
-            for piece, first, count in jobs:
-                waiting.append((piece, reader.submit(read_steps, video, first, count, every)))
-                if len(waiting) > READ_AHEAD:
-                    yield waiting.popleft()
-            yield from waiting
-        finally:
-            reader.shutdown(cancel_futures=True)
 
 
 def read_steps(video: Video, first: int, count: int, every: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,11 +125,6 @@ def load_steps(folder: Path, first: int, last: int) -> torch.Tensor:
     parts = []
     for piece in range(first // PIECE_STEPS, -(-last // PIECE_STEPS)):
         begin = piece * PIECE_STEPS
-        path = _path(folder, piece)
-        try:
-            with safe_open(path, "pt") as file:
-                part = file.get_tensor("features")[0]
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{path} cannot be read ({error}): run it again") from error
+        part = load_features(_path(folder, piece), "run it again")[0]
         parts.append(part[max(first - begin, 0) : last - begin])
     return torch.cat(parts)  # (last - first, D)

@@ -9,7 +9,9 @@ Bai, Kolter and Koltun 2018, here not causal), and learns from every step of mat
 are marked, their edges included.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -114,7 +116,7 @@ def fit_head(
         optimizer = torch.optim.AdamW(
             head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
         )
-        history, best, best_state = [], float("inf"), {}
+        history, best_loss, best_epoch, best_state = [], float("inf"), 0, {}
         for _ in tqdm(range(max_epochs), "Training the head", unit="epoch"):
             head.train()
             losses = [
@@ -126,10 +128,14 @@ def fit_head(
                     np.mean([_loss(head(x[None]), y[None], w[None]) for x, y, w in sets[1]])
                 )
             history.append((float(np.mean(losses)), val_loss))
-            if val_loss < best:
-                best = val_loss
+            if not np.isfinite(val_loss):
+                raise UserError(
+                    f"the head's validation loss became {val_loss}: are all features numbers?"
+                )
+            if val_loss < best_loss:
+                best_loss, best_epoch = val_loss, len(history)
                 best_state = {name: value.clone() for name, value in head.state_dict().items()}
-            elif len(history) - 1 - int(np.argmin([v for _, v in history])) >= PATIENCE:
+            if len(history) - best_epoch >= PATIENCE:
                 break
         head.load_state_dict(best_state)
     return head.eval(), history
@@ -158,16 +164,15 @@ def hold_last(features: torch.Tensor) -> torch.Tensor:
     return features[torch.where(last < 0, int((~unknown).nonzero()[0]), last)]
 
 
-def _batches(matches: list, seed: int, epoch: int):
+def _batches(matches: list, seed: int, epoch: int) -> Iterator[list[torch.Tensor]]:
     """Crops of CROP_STEPS at random places, about as many steps as the matches have, or more."""
     rng = np.random.default_rng([seed, epoch])
     sizes = np.array([len(x) for x, _, _ in matches])
-    size = CROP_STEPS
-    for _ in range(max(MIN_BATCHES, round(sizes.sum() / size / BATCH_SIZE))):
+    for _ in range(max(MIN_BATCHES, round(sizes.sum() / CROP_STEPS / BATCH_SIZE))):
         crops = []
         for k in rng.choice(len(matches), BATCH_SIZE, p=sizes / sizes.sum()):
-            first = rng.integers(sizes[k] - size + 1)
-            crops.append([part[first : first + size] for part in matches[k]])
+            first = rng.integers(sizes[k] - CROP_STEPS + 1)
+            crops.append([part[first : first + CROP_STEPS] for part in matches[k]])
         yield [torch.stack(parts) for parts in zip(*crops, strict=True)]
 
 
@@ -191,7 +196,7 @@ def _step(head: MatchHead, optimizer: torch.optim.Optimizer, batch: list[torch.T
     return loss.item()
 
 
-def head_probs(head: MatchHead, folder, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def head_probs(head: MatchHead, folder: Path, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """(times_sec (S,), probability of play (S,), NaN where the features are unknown), of a match.
 
     Reads the cached pieces block by block, each with what it depends on, so that memory does not

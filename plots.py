@@ -131,12 +131,13 @@ def plot_timeline(
     unknown = np.isnan(probs)
     for k, ax in enumerate(axes[:, 0]):
         left, right = k * span_sec, (k + 1) * span_sec
-        for row in rallies.itertuples():
+        here = slice(*np.searchsorted(times_sec, [left - 1, right + 1]))
+        for row in rallies[(rallies.end_sec > left) & (rallies.start_sec < right)].itertuples():
             ax.axvspan(row.start_sec, row.end_sec, color=COLOURS[1], alpha=0.3, lw=0)
         for start, end in truth:
             ax.plot([start, end], [-0.1, -0.1], color="0.2", lw=3, solid_capstyle="butt")
-        ax.plot(times_sec, probs, color="0.25", lw=0.8)
-        ax.fill_between(times_sec, 0, 1, where=unknown, hatch="///", color="0.85", lw=0)
+        ax.plot(times_sec[here], probs[here], color="0.25", lw=0.8)
+        ax.fill_between(times_sec[here], 0, 1, where=unknown[here], hatch="///", color="0.85", lw=0)
         ax.set_xlim(left, right)
         ax.set_ylim(-0.18 if len(truth) else -0.03, 1.03)
         ax.set_yticks([0, 1])

@@ -28,6 +28,7 @@ PLAYED = {  # container: (pictures, sound) that Chrome, Firefox and Safari all p
     "mp4": ({"h264"}, {"aac", "mp3"}),
     "webm": ({"vp8", "vp9"}, {"opus", "vorbis"}),
 }
+SUFFIX = ".proxy.mp4"  # after a file's whole name
 LATE_SEC = 0.1  # Chromium cannot seek to the last so many seconds of an MP4 that begins later
 WORDS = {
     "mpegts": "MPEG-TS",
@@ -85,7 +86,7 @@ def offset_sec(path: str | Path) -> float:
 def proxy_path(path: str | Path) -> Path:
     """Where a file's proxy is. The whole name is in it: final.mkv and final.avi have one each."""
     path = Path(path)
-    return path.with_name(f"{path.name}.proxy.mp4")
+    return path.with_name(path.name + SUFFIX)
 
 
 def has_proxy(path: str | Path) -> bool:

@@ -1,4 +1,4 @@
-"""rallies.json of a detected match, and whether its rallies.csv is still as it was written.
+"""A match's folder, its rallies.json, and whether its rallies.csv is still as it was written.
 
 Imports no torch.
 """
@@ -9,12 +9,21 @@ from pathlib import Path
 
 from files import UserError, write_whole
 
+SUFFIX = "_rallies"  # of the folder that a match's rallies lie in
+
+
+def default_dir(video: Path) -> Path:
+    """<match>_rallies beside the video."""
+    return video.with_name(video.stem + SUFFIX)
+
 
 def read_record(folder: Path) -> dict:
     """rallies.json of a folder; empty where there is none. Raises UserError if it is damaged."""
     path = folder / "rallies.json"
     try:
         record = json.loads(path.read_bytes())
+        if not isinstance(record, dict):
+            raise ValueError("it is no object")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -22,8 +31,6 @@ def read_record(folder: Path) -> dict:
             f"{path} cannot be read ({error}): delete it and detect the match again; a rallies.csv "
             "beside it then counts as a person's"
         ) from error
-    if not isinstance(record, dict):
-        raise UserError(f"{path} is not one of ours: move it away")
     return record
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from files import UserError, write_whole
-from proxy import has_proxy, make_proxy, offset_sec, proxy_path, why_not_playable
+from proxy import SUFFIX, has_proxy, make_proxy, offset_sec, proxy_path, why_not_playable
 
 TEMPLATE = Path(__file__).with_name("report.html")
 PLACE = "REPORT_DATA"  # stands in the template where the data goes
@@ -80,7 +80,7 @@ def save_report(
     Raises UserError when it cannot be written.
     """
     times_sec, probs = thin_probabilities(*probabilities)
-    name = video.name.removesuffix(".proxy.mp4")
+    name = video.name.removesuffix(SUFFIX)
     columns = zip(rallies["start_sec"], rallies["end_sec"], rallies["confidence"], strict=True)
     rows = [
         (round(float(start), 3), round(float(end), 3), _number(sure, 4))

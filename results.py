@@ -15,14 +15,30 @@ import numpy as np
 import pandas as pd
 import torch
 
-from detection import Result, unknown_stretches
+from detection import Detector, Result, detect_match, unknown_stretches
 from files import UserError, one_writer, read_table, write_table, write_whole
-from matches import check_marks
+from match_features import GRID_FPS
+from matches import read_marks
 from model import backbone_hash
 from plots import plot_timeline
 from records import is_corrected, read_record, save_record
 from segments import COLUMNS
-from video import CLOCK_SEC, Video
+from sources import file_sha256
+from video import CLOCK_SEC, Video, open_container
+
+
+def detect_and_save(
+    path: Path, detector: Detector, folder: Path, force: bool = False
+) -> tuple[Result, pd.DataFrame, dict]:
+    """(what was detected, rallies that stand, rallies.json) of a match, all of it in its folder.
+
+    Raises UserError for what is no video, where the folder is another's, and as save_result does.
+    """
+    open_container(path)[0].close()  # first of all, whether it is a video
+    sha256 = file_sha256(path)
+    check_folder(folder, path, sha256, force)
+    result = detect_match(path, detector, folder, sha256=sha256)
+    return result, *save_result(result, folder, force)
 
 
 def save_result(result: Result, folder: Path, force: bool = False) -> tuple[pd.DataFrame, dict]:
@@ -36,17 +52,17 @@ def save_result(result: Result, folder: Path, force: bool = False) -> tuple[pd.D
         before = read_record(folder)
         corrected = not force and is_corrected(folder, before)
         rallies = read_rallies(csv, result.video.end_sec) if corrected else result.rallies
-        written = before.get("written_sha256") or []
+        ours = before.get("written_sha256") or []
         if not corrected:
             table = as_text(rallies).to_csv(index=False, lineterminator="\n").encode()
-            written = [hashlib.sha256(table).hexdigest()]
+            new = [hashlib.sha256(table).hexdigest()]
             # Both are ours, whether a kill comes before the table or after it.
-            both = [*(before.get("written_sha256") or []), *written]
-            save_record(folder, {**before, "written_sha256": both})
+            save_record(folder, {**before, "written_sha256": ours + new})
             write_whole(csv, table)
+            ours = new
         columns = {"time_sec": result.times_sec.round(3), "probability": result.probs.round(4)}
         write_table(folder / "probabilities.csv", pd.DataFrame(columns))
-        about = describe_result(result, rallies, corrected) | {"written_sha256": written}
+        about = describe_result(result, rallies, corrected) | {"written_sha256": ours}
         save_record(folder, about)
         synthetic = bool(about["model"].get("synthetic"))
         plot_timeline(result, rallies, folder / "timeline.png", synthetic)
@@ -78,18 +94,11 @@ def read_rallies(path: Path, duration_sec: float) -> pd.DataFrame:
     The last two columns may be missing, as in another tool's table. Raises UserError, naming the
     file, for what cannot be the rallies of a match of this length.
     """
-    table = read_table(path, ("start_sec", "end_sec"), others=True)
-    numbers = table.reindex(columns=list(COLUMNS)).apply(pd.to_numeric, errors="coerce")
-    numbers = numbers.astype(float).sort_values("start_sec", ignore_index=True)
-    bad = ~np.isfinite(numbers[["start_sec", "end_sec"]]).all(axis=1)
-    if bad.any():
-        raise UserError(f"{path}: a row has not two numbers of seconds; mend it, or say --force")
+    read_marks(path, duration_sec)
+    table = read_table(path, COLUMNS[:2], others=True).reindex(columns=list(COLUMNS))
+    numbers = table.apply(pd.to_numeric, errors="coerce").astype(float)
     numbers["duration_sec"] = (numbers["end_sec"] - numbers["start_sec"]).round(3)
-    try:
-        check_marks(list(zip(numbers["start_sec"], numbers["end_sec"], strict=True)), duration_sec)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    return numbers
+    return numbers.sort_values("start_sec", ignore_index=True)
 
 
 def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> dict:
@@ -123,7 +132,7 @@ def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> d
             **asdict(detector.decoding),
             "fitted": detector.fitted,
             "reads": "windows" if detector.head is None else "head",
-            "features_per_sec": 30 / detector.every,
+            "features_per_sec": GRID_FPS / detector.every,
         },
         "model": {
             "file": detector.path.name,

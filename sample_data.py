@@ -68,7 +68,13 @@ def build_sample(data_dir: str | Path) -> Path:
         about = "drawn by sample_match.py; no number made from it says anything about real matches"
         begun = {"version": VERSION, "complete": False, "about": about}
         write_whole(record, json.dumps(begun).encode())
-        _draw_matches(data_dir / "videos")
+        draw_matches(
+            [
+                (data_dir / "videos" / f"{split}_{seed}.mp4", seed, duration_sec)
+                for split in SPLITS
+                for seed, duration_sec in MATCHES[split]
+            ]
+        )
         for split in SPLITS:
             for video in _videos(split):
                 collect_video(data_dir / "videos" / video, data_dir, split, Settings(INTERVAL_SEC))
@@ -82,14 +88,11 @@ def _videos(split: str) -> list[str]:
     return [f"{split}_{seed}.mp4" for seed, _ in MATCHES[split]]
 
 
-def _draw_matches(folder: Path) -> None:
-    jobs = [
-        (folder / f"{split}_{seed}.mp4", seed, duration_sec)
-        for split in SPLITS
-        for seed, duration_sec in MATCHES[split]
-    ]
+def draw_matches(jobs: list[tuple]) -> None:
+    """Draws what is not there of (path, seed, duration_sec[, fps]), as many at once as cores."""
     missing = sorted((job for job in jobs if not job[0].exists()), key=lambda job: -job[2])
-    folder.mkdir(parents=True, exist_ok=True)
+    for job in missing:
+        job[0].parent.mkdir(parents=True, exist_ok=True)
     fresh = get_context("spawn")  # a fork of a process with threads, as a notebook's is, can hang
     with ProcessPoolExecutor(os.cpu_count(), fresh, cv2.setNumThreads, (1,)) as pool:
         drawn = pool.map(draw_match, *zip(*missing, strict=True)) if missing else []

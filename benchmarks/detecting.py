@@ -11,36 +11,34 @@ minutes on 2 plain cores, and 40 more for the speed and the two hours.
 """
 
 import argparse
+import itertools
 import json
 import math
-import os
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from collecting import make_match
 from experiment import in_new_process
 
-from detection import default_dir, detect_match, load_detector
+from detection import detect_match, load_detector
 from features import build_encoder, encode
 from fitting import fit_detector
 from match_features import count_steps, read_steps
 from match_model import HeadConfig, MatchHead
 from matches import read_marks
 from model import RES_LSTM, build_backbone, save_model, update_checkpoint
+from records import default_dir
 from results import peak_rss_mb, save_result
-from sample_match import FRAME_RATES, draw_match
+from sample_data import draw_matches
+from sample_match import FRAME_RATES
 from segment_metrics import measure_match, summarise
 from segments import to_marks
 from video import open_video
@@ -49,20 +47,15 @@ LEARN, CHECK = (8, 300), (3, 300)  # matches to learn from and for validation, s
 SEEDS = {"train": 101, "validation": 201, "test": 301}  # of the first drawn match of each
 
 
-def draw_matches(folder: Path, sizes: dict[str, tuple[int, int]]) -> dict[str, list[Path]]:
+def draw_splits(folder: Path, sizes: dict[str, tuple[int, int]]) -> dict[str, list[Path]]:
     """The matches of each split, drawn if they are not there: {split: (how many, seconds each)}."""
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs, paths = [], {split: [] for split in sizes}
+    jobs, paths = [], {}
     for split, (count, sec) in sizes.items():
-        for k in range(count):
-            path = folder / f"{split}_{SEEDS[split] + k}_{sec}s.mp4"
-            paths[split].append(path)
-            rate = float(FRAME_RATES[k % len(FRAME_RATES)])
-            jobs.append((path, SEEDS[split] + k, float(sec), rate))
-    missing = [job for job in jobs if not job[0].exists()]
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
-        drawn = pool.map(draw_match, *zip(*missing, strict=True)) if missing else []
-        list(tqdm(drawn, "Drawing matches", len(missing), unit="match"))
+        seeds = range(SEEDS[split], SEEDS[split] + count)
+        paths[split] = [folder / f"{split}_{seed}_{sec}s.mp4" for seed in seeds]
+        rates = itertools.cycle(map(float, FRAME_RATES))
+        jobs += zip(paths[split], seeds, itertools.repeat(float(sec)), rates, strict=False)
+    draw_matches(jobs)
     return paths
 
 
@@ -222,7 +215,7 @@ def main() -> None:
         if options.seeds:
             sizes = {"train": LEARN, "validation": CHECK}
             sizes["test"] = (options.matches, round(options.minutes * 60))
-            paths = draw_matches(work, sizes)
+            paths = draw_splits(work, sizes)
             runs = {seed: run_seed(model, paths, options.every, seed) for seed in options.seeds}
             print(f"\nSYNTHETIC matches, backbone weights {weights_name}")
             figures |= print_accuracy(runs)

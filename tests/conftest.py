@@ -47,6 +47,16 @@ def write_video(path: Path, rate: str, count: int, *options: str) -> Path:
     return path
 
 
+def write_damaged_video(path: Path, count: int, at: float) -> Path:
+    """The same as MPEG-2 in a transport stream, 20 packets of it zeros from a share `at` on."""
+    write_video(path, "30", count, "-c:v", "mpeg2video", "-g", "15", "-q:v", "2")
+    data = bytearray(path.read_bytes())
+    first = int(len(data) * at) // 188 * 188
+    data[first : first + 188 * 20] = bytes(188 * 20)
+    path.write_bytes(data)
+    return path
+
+
 @pytest.fixture
 def video(tmp_path):
     """10 s at 30 fps, 300 numbered frames."""

@@ -21,12 +21,13 @@ import labeling
 import match_features
 import match_model
 import results
-from conftest import number_in, write_video
-from detection import default_dir, load_detector
+from conftest import number_in, write_damaged_video, write_video
+from detection import load_detector
 from files import UserError
 from match_model import HeadConfig
 from matches import read_marks
 from model import RES_LSTM, load_model, save_model, update_checkpoint
+from records import default_dir
 from results import frame_at, timecode
 from segments import Decoding
 from video import open_video
@@ -224,11 +225,7 @@ def test_a_window_has_the_probability_that_its_sequence_has(backbone, match, tmp
 
 
 def test_damage_is_told_and_drawn_and_the_rest_is_detected(fitted, tmp_path, capsys):
-    path = write_video(tmp_path / "m.ts", "30", 900, "-c:v", "mpeg2video", "-g", "15", "-q:v", "2")
-    data = bytearray(path.read_bytes())
-    middle = len(data) // 3 // 188 * 188
-    data[middle : middle + 188 * 20] = bytes(188 * 20)
-    path.write_bytes(data)
+    path = write_damaged_video(tmp_path / "m.ts", 900, at=1 / 3)
     assert detect(path, "--model", fitted[0]) == 0
     assert "nothing is known from 0:" in capsys.readouterr().out
     record = json.loads((default_dir(path) / "rallies.json").read_text())

@@ -11,6 +11,7 @@ import uvicorn
 
 import steps
 from agreement import measure_agreement
+from browser import serious
 from conftest import write_data, write_sequence, write_video
 from files import UserError
 from labeling import listen
@@ -683,17 +684,6 @@ def test_shuttle_and_speed_keys(browser, video, tmp_path):
 
 
 # --- for everybody
-
-
-def serious(page):
-    """What axe-core finds serious or critical on the page as it is."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
-    found = axe.Axe().run(page).response["violations"]
-    return [
-        (each["id"], [node["html"] for node in each["nodes"]])
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
 
 
 @contextmanager

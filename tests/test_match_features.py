@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import match_features
-from conftest import number_in, write_video
+from conftest import number_in, write_damaged_video, write_video
 from files import UserError
 from match_features import count_steps, extract_match, load_steps, read_steps
 from model import normalise
@@ -136,12 +136,7 @@ def test_other_weights_and_other_grids_have_folders_of_their_own(tmp_path, video
 
 
 def test_what_is_damaged_is_unknown_and_the_rest_is_known(tmp_path, backbone, encoded):
-    path = write_video(tmp_path / "m.ts", "30", 300, "-c:v", "mpeg2video", "-g", "15", "-q:v", "2")
-    data = bytearray(path.read_bytes())
-    middle = len(data) // 2 // 188 * 188
-    data[middle : middle + 188 * 20] = bytes(188 * 20)
-    path.write_bytes(data)
-    video = open_video(path)
+    video = open_video(write_damaged_video(tmp_path / "m.ts", 300, at=1 / 2))
     numbers = np.array(numbers_of(video, backbone, tmp_path / "out", 1))
     unknown = np.isnan(numbers)
     assert 0 < unknown.sum() < 150

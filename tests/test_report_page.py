@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from browser import serious
 from conftest import write_video
 from matches import read_marks
 from proxy import offset_sec
@@ -486,16 +487,6 @@ def test_200_rallies_of_two_hours_are_quick(browser, tmp_path):
               return row.top >= box.top && row.bottom <= box.bottom; }"""
         )
         assert shown
-
-
-def serious(page):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
-    found = axe.Axe().run(page).response["violations"]
-    return [
-        (each["id"], [node["html"] for node in each["nodes"]])
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("width, scheme", [(1200, "dark"), (400, "light")])
