@@ -95,8 +95,9 @@ def detect_match(
 
     The features below out_dir are used if they are there, and completed if not.
     """
-    began, sha256, video = time.perf_counter(), sha256 or file_sha256(path), open_video(path)
+    began, video = time.perf_counter(), open_video(path)
     try:
+        sha256 = sha256 or file_sha256(path)
         steps = count_steps(video, detector.every)
         if detector.head is None and steps < detector.model.config.seq_frames:
             raise UserError(f"{path}: too short, {video.end_sec:.2f} s")

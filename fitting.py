@@ -113,12 +113,14 @@ def extract_all(
     done = []
     for path, marks in matches:
         video = open_video(path)
-        with video.container:
-            try:
-                check_marks(marks, video.end_sec)
-            except UserError as error:
-                raise UserError(f"the marks of {path}: {error}") from error
+        try:
+            check_marks(marks, video.end_sec)
+        except UserError as error:
+            raise UserError(f"the marks of {path}: {error}") from error
+        try:
             folder, _ = extract_shown(video, detector.model, default_dir(path), every)
+        finally:  # it is another container where damage was met
+            video.container.close()
         done.append((video, folder, marks))
     return done
 
