@@ -19,10 +19,11 @@ import pandas as pd
 from tqdm import tqdm
 
 import downloading
+from cluster import connect, detect_on_ray, split_address
 from collecting_data import positive
 from evaluation import run_evaluation
 from exports import EXPORTS, export
-from files import UserError, run_command
+from files import PRECISIONS, UserError, run_command
 from matches import Marks
 from proxy import SUFFIX as PROXY_SUFFIX
 from records import default_dir
@@ -33,6 +34,7 @@ from sources import is_address, is_playlist, youtube_id
 
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg")
 VIDEO_SUFFIXES += (".mts", ".ogv", ".ts", ".webm", ".wmv")
+Say = Callable[[str], None]  # print, or what keeps the line for later
 BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {remaining} left"
 
 
@@ -74,14 +76,7 @@ def videos_in(folder: Path) -> list[Path]:
 
 def detect_all(options: argparse.Namespace) -> int:
     """Detects every match given; a bad one never stops the others. Returns the exit code."""
-    from detection import load_detector, with_settings  # torch: seconds that --help does without
-
-    detector = with_settings(
-        load_detector(options.model, options.windows, options.hop_sec),
-        threshold=options.threshold,
-        min_rally_sec=options.min_rally_sec,
-        min_gap_sec=options.min_gap_sec,
-    )
+    detector = load_with_settings(options)
     if not detector.fitted:
         print(
             f"{options.model} was not fitted on marked matches (detecting_rallies.py fit): going "
@@ -92,19 +87,49 @@ def detect_all(options: argparse.Namespace) -> int:
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     failed = len(problems)
-    for match in matches:
-        try:
-            detect_one(match, detector, options)
-        except (UserError, OSError) as error:
-            about = "" if isinstance(error, UserError) else f"{match}: "
-            print(f"error: {about}{error}", file=sys.stderr)
+    for problem in detect_each(matches, detector, options):
+        if problem:
+            print(f"error: {problem}", file=sys.stderr)
             failed += 1
     if failed and len(options.matches) + len(matches) > 2:
         print(f"{failed} of {len(matches) + len(problems)} went wrong: see above", file=sys.stderr)
     return 1 if failed else 0
 
 
-def detect_one(match: Path | str, detector, options: argparse.Namespace) -> None:
+def load_with_settings(options: argparse.Namespace):
+    """The detector that the options ask for."""
+    from detection import load_detector, with_settings  # torch: seconds that --help does without
+
+    return with_settings(
+        load_detector(options.model, options.windows, options.hop_sec, options.precision),
+        threshold=options.threshold,
+        min_rally_sec=options.min_rally_sec,
+        min_gap_sec=options.min_gap_sec,
+    )
+
+
+def detect_each(matches: list[Path | str], detector, options: argparse.Namespace) -> Iterator[str]:
+    """What went wrong ("": nothing) with each match, here or on a Ray cluster."""
+    if options.ray is None:
+        for match in matches:
+            yield detect_or_say(match, detector, options, print)
+    elif matches:
+        connect(options.ray)
+        for row in detect_on_ray(matches, options):
+            print(row["told"])
+            yield row["problem"]
+
+
+def detect_or_say(match: Path | str, detector, options: argparse.Namespace, say: Say) -> str:
+    """detect_one; returns what went wrong, in a line, or ""."""
+    try:
+        detect_one(match, detector, options, say)
+    except (UserError, OSError) as error:
+        return f"{error}" if isinstance(error, UserError) else f"{match}: {error}"
+    return ""
+
+
+def detect_one(match: Path | str, detector, options: argparse.Namespace, say: Say) -> None:
     """Detects one match, and writes and says all that is asked for."""
     from results import detect_and_save
 
@@ -113,25 +138,25 @@ def detect_one(match: Path | str, detector, options: argparse.Namespace) -> None
     result, rallies, about = detect_and_save(path, detector, folder, options.force)
     play = rallies["duration_sec"].sum() / result.video.end_sec
     speed = about["speed"]["times_real_time"]
-    print(
+    say(
         f"{path.name}: {len(rallies)} {'rally' if len(rallies) == 1 else 'rallies'}, {play:.0%} of "
         f"{clock(result.video.end_sec)} in play"
         + (f", at {speed:.1f}x real time" if speed else "")
         + (" (of synthetic training data)" if about["model"].get("synthetic") else "")
     )
     if about["corrected"]:
-        print(
+        say(
             f"  {folder / 'rallies.csv'} was corrected by a person: it stays, and all else is made "
             "from it (--force detects them anew)"
         )
     for start, end in about["damaged"]:
-        print(f"  nothing is known from {clock(start)} to {clock(end)}: the file is damaged there")
+        say(f"  nothing is known from {clock(start)} to {clock(end)}: the file is damaged there")
     cuts = pad_rallies(to_marks(rallies), options.pre_roll, options.post_roll, result.video.end_sec)
     problems = []
     for make in (
-        lambda: make_report(result, rallies, about, folder),
-        lambda: make_exports(result, rallies, cuts, folder, options.export),
-        lambda: make_films(path, cuts, folder, options.reel, options.clips),
+        lambda: make_report(result, rallies, about, folder, say),
+        lambda: make_exports(result, rallies, cuts, folder, options.export, say),
+        lambda: make_films(path, cuts, folder, options.reel, options.clips, say),
     ):
         try:
             make()
@@ -150,7 +175,7 @@ def fetch(match: Path | str, data_dir: Path) -> Path:
     return path
 
 
-def make_report(result, rallies: pd.DataFrame, about: dict, folder: Path) -> None:
+def make_report(result, rallies: pd.DataFrame, about: dict, folder: Path, say: Say) -> None:
     from report import prepare_video, save_report
 
     with share_bar("a copy that browsers play") as on_progress:
@@ -162,28 +187,28 @@ def make_report(result, rallies: pd.DataFrame, about: dict, folder: Path) -> Non
         shown["times_real_time"] = speed
     probs = (result.times_sec, result.probs)
     page = save_report(folder, played, rallies, probs, result.video.end_sec, shown, offset_sec)
-    print(f"  {page}: look, correct, save; the table and the picture lie beside it")
+    say(f"  {page}: look, correct, save; the table and the picture lie beside it")
 
 
 def make_exports(
-    result, rallies: pd.DataFrame, cuts: Marks, folder: Path, kinds: list[str]
+    result, rallies: pd.DataFrame, cuts: Marks, folder: Path, kinds: list[str], say: Say
 ) -> None:
     """The files for editors and the like that are asked for."""
     if kinds:
         path, end_sec = result.video.path, result.video.end_sec
         for each in export(kinds, folder, path, result.fps, end_sec, to_marks(rallies), cuts):
-            print(f"  {each}")
+            say(f"  {each}")
 
 
-def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool) -> None:
+def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool, say: Say) -> None:
     """The reel and the clips that are asked for."""
     if reel:
         with share_bar("reel") as on_progress:
-            print(f"  {make_reel(path, cuts, folder / 'reel.mp4', on_progress)}")
+            say(f"  {make_reel(path, cuts, folder / 'reel.mp4', on_progress)}")
     if clips:
         with share_bar("clips") as on_progress:
             made = make_clips(path, cuts, folder / "clips", on_progress)
-        print(f"  {folder / 'clips'}: {len(made)} files")
+        say(f"  {folder / 'clips'}: {len(made)} files")
 
 
 @contextmanager
@@ -232,7 +257,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Also: detecting_rallies.py fit --help, and detecting_rallies.py evaluate --help",
     )
     add, seconds = parser.add_argument, positive(float, zero=True)
-    add("matches", nargs="+", metavar="MATCH", help="video files, folders of them, addresses")
+    add("matches", nargs="*", metavar="MATCH", help="video files, folders of them, addresses")
     add("--model", type=Path, required=True, help="a run's best_model.pth")
     add("--out", type=Path, metavar="DIR", help="where <match>_rallies/ go (beside each video)")
     add("--data", type=Path, default=Path("Data"), help="where downloads go: DATA/videos (Data)")
@@ -275,6 +300,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SEC",
         help="the shortest break (as fitted)",
     )
+    add("--precision", choices=PRECISIONS, default="auto", help="auto: what is quickest here")
+    add("--ray", nargs="?", const="", metavar="ADDRESS", help="on a Ray cluster (this machine)")
     add("--force", action="store_true", help="write over a rallies.csv that a person corrected")
     return parser
 
@@ -321,7 +348,12 @@ def main(arguments: list[str] | None = None) -> int:
         options = build_evaluate_parser().parse_args(arguments[1:])
         told = options.json or options.predicted / "evaluation.json"
         return run_evaluation(options.predicted, options.truth, told)
-    return detect_all(build_parser().parse_args(arguments))
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    options.ray, options.matches = split_address(options.ray, options.matches)
+    if not options.matches:
+        parser.error("which matches? Files, folders of them, or addresses")
+    return detect_all(options)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from features import best_device
+from encoder import best_device, pick_precision
 from files import UserError
 from match_features import GRID_FPS, count_steps, extract_match, load_steps
 from match_model import HeadConfig, MatchHead, head_probs
@@ -38,6 +38,7 @@ class Detector:
     decoding: Decoding
     fitted: bool  # whether decoding was fitted on marked matches
     hop_sec: float  # from one window to the next; the head goes by its own steps
+    precision: str  # of the backbone, "fp32" or "bf16"
     about: dict  # what the checkpoint says of itself
 
     @property
@@ -61,7 +62,9 @@ class Result:
     computed_sec: float  # so much of the match was not in the cache
 
 
-def load_detector(path: str | Path, windows: bool = False, hop_sec: float = 0.5) -> Detector:
+def load_detector(
+    path: str | Path, windows: bool = False, hop_sec: float = 0.5, precision: str = "auto"
+) -> Detector:
     """The detector in a model file; windows: leave its head out. Raises UserError as load_model."""
     model, checkpoint = load_model(path)
     found = checkpoint.get("detection", {})
@@ -73,7 +76,8 @@ def load_detector(path: str | Path, windows: bool = False, hop_sec: float = 0.5)
     fitted = found.get("head_decoding" if head else "window_decoding")
     about = checkpoint["about"] | {"weights_name": checkpoint["weights_name"]}
     decoding = Decoding(**fitted) if fitted else Decoding()
-    return Detector(Path(path), model, head, decoding, bool(fitted), hop_sec, about)
+    precision = pick_precision(precision, best_device())
+    return Detector(Path(path), model, head, decoding, bool(fitted), hop_sec, precision, about)
 
 
 def with_settings(detector: Detector, **settings: float | None) -> Detector:
@@ -102,7 +106,7 @@ def detect_match(
         if detector.head is None and steps < detector.model.config.seq_frames:
             raise UserError(f"{path}: too short, {video.end_sec:.2f} s")
         folder, computed_sec = extract_shown(
-            video, detector.model, out_dir, detector.every, sha256, progress
+            video, detector, out_dir, detector.every, sha256, progress
         )
         times_sec, probs = match_probs(detector, folder, steps)
         rallies = decode(times_sec, probs, detector.decoding, video.end_sec)
@@ -114,7 +118,7 @@ def detect_match(
 
 def extract_shown(
     video: Video,
-    model: RES_LSTM,
+    detector: Detector,
     out_dir: Path,
     every: int,
     sha256: str | None = None,
@@ -141,7 +145,16 @@ def extract_shown(
                 bar.unit = f"{speed:.1f}x real time, {left} left"
             bar.update(0)
 
-        folder = extract_match(video, model.backbone, out_dir, every, best_device(), show, sha256)
+        folder = extract_match(
+            video,
+            detector.model.backbone,
+            out_dir,
+            every,
+            best_device(),
+            show,
+            sha256,
+            detector.precision,
+        )
     return folder, computed
 
 

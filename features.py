@@ -1,15 +1,16 @@
 """Frozen features: each frame goes through the backbone once, the result is kept on disk.
 
     python features.py Data/train Data/validation [--weights imagenet] [--views 1]
+    python features.py Data/train --ray [ADDRESS]        # on all machines of a Ray cluster
 
-About 35 frames a second on two plain cores (AVX2, fp32), so 9 minutes for the 618 training
+About SPEED frames a second on two plain cores (AVX2, fp32), so MINUTES minutes for the 618 training
 sequences of the original study, once. A killed run goes on where it was.
 """
 
 import argparse
-import copy
 import hashlib
-import itertools
+import json
+import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,45 +20,24 @@ from typing import TypeVar
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from files import UserError, one_writer, run_command, write_whole
-from frames import decode_frames, read_bytes
-from model import PREPROCESSING, backbone_hash, build_backbone, normalise
+from encoder import (
+    best_device,
+    build_encoder,
+    count_streams,
+    encode,
+    encoding_pool,
+    pick_precision,
+)
+from files import PRECISIONS, UserError, one_writer, run_command, write_whole
+from frames import decode_frames, frame_paths, read_bytes
+from model import PREPROCESSING, backbone_hash, build_backbone
 
 T = TypeVar("T")
-READ_AHEAD = 4  # sequences decoded while one is computed: 4.5 MB each
-
-
-def best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def build_encoder(backbone: nn.Sequential, device: torch.device | str = "cpu") -> nn.Module:
-    """A copy of the backbone made for speed: batch norm folded into convolutions, channels_last.
-
-    The same mathematics as the backbone; features agree to about 1e-5 (test).
-    """
-    encoder = copy.deepcopy(backbone).eval()
-    for parent in encoder.modules():
-        parts = list(parent.named_children())
-        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(parts):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
-                setattr(parent, norm_name, nn.Identity())
-    return encoder.to(device=device, memory_format=torch.channels_last)
-
-
-def encode(encoder: nn.Module, frames: torch.Tensor) -> torch.Tensor:
-    """uint8 RGB frames (N, 3, 224, 224) -> float32 features (N, 512) on the CPU."""
-    device = next(encoder.parameters()).device
-    with torch.inference_mode():
-        batch = normalise(frames.to(device)).contiguous(memory_format=torch.channels_last)
-        return encoder(batch).flatten(1).float().cpu()
 
 
 def augment(frames: torch.Tensor, name: str, view: int) -> torch.Tensor:
@@ -80,13 +60,14 @@ def augment(frames: torch.Tensor, name: str, view: int) -> torch.Tensor:
         return change(frames)
 
 
-def features_dir(split_dir: str | Path, backbone: nn.Module) -> Path:
-    """Where a backbone's features of a split lie: the name follows its weights and preprocessing.
+def features_dir(split_dir: str | Path, backbone: nn.Module, precision: str = "fp32") -> Path:
+    """Where a backbone's features of a split lie: named after weights, precision, preprocessing.
 
-    It does not follow augment: remove the folder after changing that.
+    The name does not follow augment: remove the folder after changing that.
     """
     recipe = hashlib.sha256(repr(sorted(PREPROCESSING.items())).encode()).hexdigest()[:6]
-    return Path(split_dir) / "features" / f"resnet18-{backbone_hash(backbone)}-fp32-{recipe}"
+    split_dir = Path(split_dir) if isinstance(split_dir, str) else split_dir
+    return split_dir / "features" / f"resnet18-{backbone_hash(backbone)}-{precision}-{recipe}"
 
 
 def extract_features(
@@ -96,87 +77,142 @@ def extract_features(
     views: int = 1,
     seq_frames: int = 30,
     device: torch.device | str = "cpu",
+    precision: str = "auto",
 ) -> Path:
     """Computes what is missing or out of date of a split's features, and returns their folder.
 
     Each sequence becomes <folder>/<sequence>.safetensors: "features", float32 (views, T, 512).
     A file counts as done when it is whole, holds enough views, and was made from the bytes that
-    the frames have now. Memory does not grow with the number of sequences. Raises UserError at
-    the end, naming every sequence that could not be read (the others are kept), or at once when
-    a file cannot be written.
+    the frames have now; names, sizes and times of the frames that are as they were vouch for the
+    bytes. Memory does not grow with the number of sequences. Raises UserError at the end, naming
+    every sequence that could not be read (the others are kept), or at once when a file cannot be
+    written.
     """
     if views < 1:
         raise UserError(f"views must be at least 1 (the sequence itself), not {views}")
     split_dir = Path(split_dir)
-    folder = features_dir(split_dir, backbone)
-    encoder = build_encoder(backbone, device)
+    precision = pick_precision(precision, device)
+    folder = features_dir(split_dir, backbone, precision)
+    encoder = build_encoder(backbone, device, precision)
     failures = []
     title = f"Features {split_dir.name}"
-    with one_writer(folder), tqdm(total=len(sequences) * seq_frames, desc=title, unit="fr") as bar:
-        for leftover in folder.glob(".*.part"):  # of a killed run; this process holds the folder
-            leftover.unlink()
+    with (
+        one_writer(folder),
+        encoding_pool(device) as pool,
+        tqdm(total=len(sequences) * seq_frames, desc=title, unit="fr") as bar,
+    ):
+        remove_leftovers(folder)
 
-        def read_if_needed(sequence: str) -> tuple[torch.Tensor | None, str]:
-            """(uint8 frames (T, 3, 224, 224), or None where the cache is good; fingerprint)"""
-            encoded, fingerprint = read_bytes(split_dir / "sequences" / sequence, seq_frames)
-            if is_cached(folder / f"{sequence}.safetensors", fingerprint, views, seq_frames):
-                return None, fingerprint
-            return torch.from_numpy(decode_frames(encoded)), fingerprint
+        def compute(sequence: str) -> bool:
+            return compute_sequence(encoder, split_dir, sequence, folder, views, seq_frames)
 
-        for sequence, job in read_ahead(sequences, read_if_needed, READ_AHEAD):
+        for sequence, job in read_ahead(pool, sequences, compute, 2 * count_streams(device)):
             try:
-                frames, fingerprint = job.result()
-            except UserError as error:
+                job.result()
+                bar.update(seq_frames)
+            except UnreadableError as error:
                 failures.append(f"{sequence}: {error}")
-                continue
-            if frames is not None:
-                features = torch.stack(
-                    [encode(encoder, augment(frames, sequence, view)) for view in range(views)]
-                )  # (V, T, D)
-                save_features(folder / f"{sequence}.safetensors", features, fingerprint)
-            bar.update(seq_frames)
-    if failures:
-        raise UserError(
-            f"{len(failures)} of {len(sequences)} sequences of {split_dir} have no features (the "
-            "others are kept); mend or remove:\n  - " + "\n  - ".join(failures)
-        )
+    report_failures(split_dir, failures, len(sequences))
     return folder
 
 
-def read_ahead(items: Iterable[T], read: Callable, count: int) -> Iterator[tuple[T, Future]]:
-    """Each item with its read(item), `count` of them under way in a thread at any time."""
-    with ThreadPoolExecutor(1) as reader:
-        waiting: deque[tuple[T, Future]] = deque()
-        try:
-            for item in items:
-                waiting.append((item, reader.submit(read, item)))
-                if len(waiting) > count:
-                    yield waiting.popleft()
-            yield from waiting
-        finally:
-            reader.shutdown(cancel_futures=True)
+class UnreadableError(UserError):
+    """A sequence whose frames cannot be had: the others can."""
 
 
-def save_features(path: Path, features: torch.Tensor, fingerprint: str) -> None:
-    """Writes features (views, T, 512), whole or not at all, with what is_cached looks at."""
-    metadata = {"fingerprint": fingerprint, "checksum": _checksum(features)}
+def compute_sequence(
+    encoder: nn.Module, split_dir: Path, sequence: str, folder: Path, views: int, seq_frames: int
+) -> bool:
+    """Computes a sequence's features into the folder unless they are there; whether it had to.
+
+    Raises UnreadableError for bad frames, other UserErrors where it cannot write.
+    """
+    frames_dir, path = split_dir / "sequences" / sequence, folder / f"{sequence}.safetensors"
+    cached, metadata = read_cache(path)
+    if cached is None or cached.shape[0] < views or cached.shape[1] != seq_frames:
+        metadata = {}
+    stamp = stamp_frames(frames_dir)
+    if stamp and metadata.get("stamp") == stamp:
+        return False
+    try:
+        encoded, fingerprint = read_bytes(frames_dir, seq_frames)
+        if metadata.get("fingerprint") == fingerprint:
+            if stamp:  # a copy of the data: so that its bytes need not be read the next time
+                save_features(path, cached, fingerprint, stamp)
+            return False
+        frames = torch.from_numpy(decode_frames(encoded))
+    except UserError as error:
+        raise UnreadableError(str(error)) from error
+    features = [encode(encoder, augment(frames, sequence, view)) for view in range(views)]
+    save_features(path, torch.stack(features), fingerprint, stamp)  # (V, T, D)
+    return True
+
+
+def report_failures(split_dir: Path, failures: list[str], count: int) -> None:
+    """Raises UserError if there are any."""
+    if failures:
+        raise UserError(
+            f"{len(failures)} of {count} sequences of {split_dir} have no features (the others "
+            "are kept); mend or remove:\n  - " + "\n  - ".join(failures)
+        )
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a killed run left half-written; for the process that holds the folder."""
+    for leftover in folder.glob(".*.part"):
+        leftover.unlink(missing_ok=True)
+
+
+def read_ahead(
+    pool: ThreadPoolExecutor, items: Iterable[T], function: Callable, count: int
+) -> Iterator[tuple[T, Future]]:
+    """Each item, in order, with its function(item); so many more of them are under way in pool."""
+    waiting: deque[tuple[T, Future]] = deque()
+    for item in items:
+        waiting.append((item, pool.submit(function, item)))
+        if len(waiting) > count:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def stamp_frames(frames_dir: Path) -> str:
+    """Changes with names, sizes and times of a sequence's frames; "" where they cannot be had."""
+    if hasattr(frames_dir, "fs"):  # no times to go by on remote file systems
+        return ""
+    try:
+        stats = [(path.name, path.stat()) for path in frame_paths(frames_dir)]
+    except OSError:
+        return ""
+    told = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+
+
+def save_features(path: Path, features: torch.Tensor, fingerprint: str, stamp: str = "") -> None:
+    """Writes features (views, T, 512), whole or not at all, with what tells whether they hold."""
+    metadata = {"fingerprint": fingerprint, "stamp": stamp, "checksum": _checksum(features)}
     write_whole(path, safetensors.torch.save({"features": features.contiguous()}, metadata))
+
+
+def read_cache(path: Path) -> tuple[torch.Tensor | None, dict[str, str]]:
+    """(features (views, T, 512), metadata) of a file; (None, {}) unless it is there, whole."""
+    try:
+        data = path.read_bytes()
+        features = safetensors.torch.load(data)["features"]
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        metadata = header["__metadata__"]
+    except (OSError, SafetensorError, ValueError, KeyError):  # to be computed again
+        return None, {}
+    return (features, metadata) if metadata.get("checksum") == _checksum(features) else (None, {})
 
 
 def is_cached(path: Path, fingerprint: str, views: int, seq_frames: int) -> bool:
     """Whether a feature file is whole, of these frames, and holds at least so many views."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("fingerprint") != fingerprint:
-                return False
-            features = file.get_tensor("features")
-    except (OSError, SafetensorError):  # missing, cut off or overwritten: computed again
-        return False
+    features, metadata = read_cache(path)
     return (
-        features.shape[0] >= views
+        features is not None
+        and metadata.get("fingerprint") == fingerprint
+        and features.shape[0] >= views
         and features.shape[1] == seq_frames
-        and metadata.get("checksum") == _checksum(features)
     )
 
 
@@ -184,28 +220,46 @@ def _checksum(features: torch.Tensor) -> str:
     return f"{zlib.crc32(features.contiguous().numpy().tobytes()):08x}"
 
 
+def list_sequences(split_dir: Path) -> list[str]:
+    """The names of a split's sequences, labelled or not."""
+    if not (split_dir / "sequences").is_dir():
+        raise UserError(f"{split_dir} has no folder sequences/")
+    entries = os.scandir(split_dir / "sequences")
+    return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+
+
 def main() -> int:
+    from cluster import as_path, connect, extract_on_ray, split_address  # which needs this module
+
     parser = argparse.ArgumentParser(description="Compute and keep the frozen features of splits.")
-    parser.add_argument("split_dirs", nargs="+", metavar="DIR", help="such as Data/train")
-    parser.add_argument("--weights", default="imagenet", help="imagenet, random, or a file")
-    parser.add_argument("--views", type=int, default=1, help="1 plus the augmented views")
-    parser.add_argument("--seq-frames", type=int, default=30)
+    add = parser.add_argument
+    add("split_dirs", nargs="*", metavar="DIR", help="such as Data/train")
+    add("--weights", default="imagenet", help="imagenet, random, or a file")
+    add("--views", type=int, default=1, help="1 plus the augmented views")
+    add("--seq-frames", type=int, default=30)
+    add("--precision", choices=PRECISIONS, default="auto", help="auto: what is quickest here")
+    add("--ray", nargs="?", const="", metavar="ADDRESS", help="on a Ray cluster (this machine)")
     options = parser.parse_args()
+    address, options.split_dirs = split_address(options.ray, options.split_dirs)
     if options.views < 1:
         parser.error("--views must be at least 1")
+    if not options.split_dirs:
+        parser.error("which splits? Such as Data/train")
     backbone, weights_name = build_backbone(options.weights)
     print(f"backbone weights: {weights_name}")
     failures = []
-    for split_dir in map(Path, options.split_dirs):
-        sequences_dir = split_dir / "sequences"
-        if not sequences_dir.is_dir():
-            failures.append(f"{split_dir} has no folder sequences/")
-            continue
-        names = sorted(p.name for p in sequences_dir.iterdir() if p.is_dir() and p.name[0] != ".")
+    settings = (backbone, options.views, options.seq_frames)
+    if address is not None:
+        connect(address)
+    for split_dir in map(as_path, options.split_dirs):
         try:
-            folder = extract_features(
-                split_dir, names, backbone, options.views, options.seq_frames, best_device()
-            )
+            names = list_sequences(split_dir)
+            if address is None:
+                folder = extract_features(
+                    split_dir, names, *settings, best_device(), options.precision
+                )
+            else:
+                folder = extract_on_ray(split_dir, names, *settings, options.precision)
             print(f"{split_dir}: {len(names)} sequences in {folder}")
         except UserError as error:
             failures.append(str(error))

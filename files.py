@@ -5,6 +5,7 @@ Imports no torch, so that collecting and labelling start at once.
 
 import io
 import os
+import secrets
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 SPLITS = ("train", "validation", "test")
+PRECISIONS = ("auto", "fp32", "bf16")  # of the backbone's arithmetic
 
 
 class UserError(Exception):
@@ -37,9 +39,15 @@ def write_whole(path: str | Path, data: bytes) -> None:
     """Writes `data` beside `path`, syncs it and renames it over `path`: old or new, never half.
 
     Raises UserError (the old file stays) when the disk is full or the folder cannot be written.
+    Paths of fsspec's file systems are written by them, beside and moved over, too.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    path = Path(path) if isinstance(path, str) else path
+    writer = f"{os.getpid()}-{secrets.token_hex(4)}"  # numbers of processes repeat on a cluster
+    temporary = path.with_name(f".{path.name}.{writer}.part")
+    if hasattr(path, "fs"):
+        path.fs.pipe_file(temporary.path, data)
+        path.fs.mv(temporary.path, path.path)
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -118,7 +118,7 @@ def extract_all(
         except UserError as error:
             raise UserError(f"the marks of {path}: {error}") from error
         try:
-            folder, _ = extract_shown(video, detector.model, default_dir(path), every)
+            folder, _ = extract_shown(video, detector, default_dir(path), every)
         finally:  # it is another container where damage was met
             video.container.close()
         done.append((video, folder, marks))

@@ -48,8 +48,11 @@ def read_bytes(folder: Path, seq_frames: int | None = 30) -> tuple[list[bytes], 
 
 
 def decode_frames(encoded: list[bytes]) -> np.ndarray:
-    """Encoded images -> uint8 (T, 3, 224, 224) RGB, resized if need be; UserError if broken."""
-    frames = np.empty((len(encoded), 3, SIZE, SIZE), np.uint8)
+    """Encoded images -> uint8 (T, 3, 224, 224) RGB, resized if need be; UserError if broken.
+
+    In memory colours come last, as OpenCV has them and PyTorch's channels_last wants them.
+    """
+    frames = np.empty((len(encoded), SIZE, SIZE, 3), np.uint8)
     for k, data in enumerate(encoded):
         cut_off = data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]
         bgr = None if cut_off or not data else cv2.imdecode(np.frombuffer(data, np.uint8), 1)
@@ -57,8 +60,8 @@ def decode_frames(encoded: list[bytes]) -> np.ndarray:
             raise UserError(f"frame {k + 1} is {'cut off' if cut_off else 'no readable image'}")
         if bgr.shape[:2] != (SIZE, SIZE):
             bgr = cv2.resize(bgr, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        frames[k] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
-    return frames
+        cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=frames[k])
+    return frames.transpose(0, 3, 1, 2)
 
 
 def read_sequence(folder: str | Path, seq_frames: int | None = 30) -> np.ndarray:

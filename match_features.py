@@ -9,6 +9,7 @@ not grow with the match.
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -17,15 +18,15 @@ import torch
 from torch import nn
 
 from dataset import load_features
-from features import build_encoder, encode, features_dir, is_cached, read_ahead, save_features
+from encoder import build_encoder, count_streams, encode, encoding_pool, pick_precision
+from features import features_dir, is_cached, read_ahead, remove_leftovers, save_features
 from files import UserError, one_writer
 from sources import file_sha256
 from video import CLOCK_SEC, Video, read_sequence_at
 
 GRID_FPS = 30  # of the training sequences
 PIECE_STEPS = 240  # a file of the cache: 32 s at every 4th frame, half a megabyte
-BATCH_STEPS = 16
-READ_AHEAD = 3  # batches decoded while one is computed
+BATCH_STEPS = 10
 
 
 def count_steps(video: Video, every: int) -> int:
@@ -33,9 +34,11 @@ def count_steps(video: Video, every: int) -> int:
     return int(np.ceil(round((video.end_sec - CLOCK_SEC) * GRID_FPS / every, 6)))
 
 
-def pieces_dir(out_dir: str | Path, backbone: nn.Sequential, every: int) -> Path:
-    """Where the pieces lie: the name follows the weights, the preprocessing and the grid."""
-    folder = features_dir(out_dir, backbone)
+def pieces_dir(
+    out_dir: str | Path, backbone: nn.Sequential, every: int, precision: str = "fp32"
+) -> Path:
+    """Where the pieces lie: named after weights, precision, preprocessing and grid."""
+    folder = features_dir(out_dir, backbone, precision)
     return folder.with_name(f"{folder.name}-every{every}")
 
 
@@ -47,6 +50,7 @@ def extract_match(
     device: torch.device | str = "cpu",
     on_progress: Callable[[float, float], None] = lambda done_sec, computed_sec: None,
     sha256: str | None = None,
+    precision: str = "auto",
 ) -> Path:
     """Computes what is missing of a match's features below out_dir; returns their folder.
 
@@ -56,12 +60,12 @@ def extract_match(
     of the match that are done, and how many of them this call has computed. Raises UserError when
     nothing can be written.
     """
-    folder = pieces_dir(out_dir, backbone, every)
+    precision = pick_precision(precision, device)
+    folder = pieces_dir(out_dir, backbone, every, precision)
     fingerprint, steps = sha256 or file_sha256(video.path), count_steps(video, every)
     sizes = [min(PIECE_STEPS, steps - first) for first in range(0, steps, PIECE_STEPS)]
     with one_writer(folder):
-        for leftover in folder.glob(".*.part"):  # of a killed run; this process holds the folder
-            leftover.unlink()
+        remove_leftovers(folder)
         missing = [
             p for p, n in enumerate(sizes) if not is_cached(_path(folder, p), fingerprint, 1, n)
         ]
@@ -79,20 +83,25 @@ def extract_match(
             piece, first, count = batch
             return read_steps(video, piece * PIECE_STEPS + first, count, every)
 
-        encoder = build_encoder(backbone, device)
-        computed, features = 0, []
-        for (piece, _, _), job in read_ahead(batches, read_batch, READ_AHEAD):
-            frames, known = job.result()
-            batch = torch.full((len(known), 512), float("nan"))
+        def encode_batch(batch: tuple[tuple[int, int, int], Future]) -> torch.Tensor:
+            frames, known = batch[1].result()
+            features = torch.full((len(known), 512), float("nan"))
             if known.any():
-                batch[torch.from_numpy(known)] = encode(encoder, torch.from_numpy(frames))
-            features.append(batch)
-            computed += len(known)
-            if sum(map(len, features)) == sizes[piece]:
-                save_features(_path(folder, piece), torch.cat(features)[None], fingerprint)
-                features = []
-            done_sec = computed * every / GRID_FPS
-            on_progress(there_sec + done_sec, done_sec)
+                features[torch.from_numpy(known)] = encode(encoder, torch.from_numpy(frames))
+            return features
+
+        encoder = build_encoder(backbone, device, precision)
+        ahead, computed, parts = 2 * count_streams(device), 0, []
+        with ThreadPoolExecutor(1) as reader, encoding_pool(device) as pool:
+            decoded = read_ahead(reader, batches, read_batch, ahead)
+            for ((piece, _, _), _), job in read_ahead(pool, decoded, encode_batch, ahead):
+                parts.append(job.result())
+                computed += len(parts[-1])
+                if sum(map(len, parts)) == sizes[piece]:
+                    save_features(_path(folder, piece), torch.cat(parts)[None], fingerprint)
+                    parts = []
+                done_sec = computed * every / GRID_FPS
+                on_progress(there_sec + done_sec, done_sec)
     return folder
 
 
@@ -114,10 +123,10 @@ def read_steps(video: Video, first: int, count: int, every: int) -> tuple[np.nda
                 known[k] = True
             except UserError:
                 continue  # stays unknown, and the report says so
-    frames = np.empty((len(images), 3, *images[0].shape[:2]) if images else (0, 3, 1, 1), np.uint8)
+    frames = np.empty((len(images), *images[0].shape) if images else (0, 1, 1, 3), np.uint8)
     for k, image in enumerate(images):
-        frames[k] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
-    return frames, known
+        cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=frames[k])
+    return frames.transpose(0, 3, 1, 2), known
 
 
 def load_steps(folder: Path, first: int, last: int) -> torch.Tensor:

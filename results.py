@@ -133,6 +133,7 @@ def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> d
             "fitted": detector.fitted,
             "reads": "windows" if detector.head is None else "head",
             "features_per_sec": GRID_FPS / detector.every,
+            "precision": detector.precision,
         },
         "model": {
             "file": detector.path.name,

@@ -59,7 +59,8 @@ def _run_model(path: Path, split_dir: Path, sequences: list[str]) -> dict[str, f
     import torch
 
     from dataset import load_features
-    from features import best_device, extract_features, features_dir, is_cached
+    from encoder import best_device, pick_precision
+    from features import extract_features, features_dir, is_cached
     from model import load_model
 
     model, _ = load_model(path)
@@ -70,7 +71,7 @@ def _run_model(path: Path, split_dir: Path, sequences: list[str]) -> dict[str, f
         )
     except UserError as error:  # of the sequences that cannot be read: the page shows them as such
         print(f"without suggestions: {error}", file=sys.stderr)
-    folder = features_dir(split_dir, model.backbone)
+    folder = features_dir(split_dir, model.backbone, pick_precision("auto", best_device()))
     probs = {}
     with torch.inference_mode():
         for name in sequences:

@@ -29,7 +29,7 @@ from collecting import make_match
 from experiment import in_new_process
 
 from detection import detect_match, load_detector
-from features import build_encoder, encode
+from encoder import build_encoder, encode
 from fitting import fit_detector
 from match_features import count_steps, read_steps
 from match_model import HeadConfig, MatchHead

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 import features as features_module
 from conftest import write_sequence
 from dataset import FeatureDataset, SequenceDataset, load_splits
-from features import augment, build_encoder, encode, extract_features, features_dir
+from encoder import build_encoder, encode
+from features import augment, extract_features, features_dir
 from files import UserError
 from model import RES_LSTM, build_backbone, normalise
 

@@ -84,7 +84,7 @@ def test_a_run_that_was_ended_goes_on_where_it_was(tmp_path, video, backbone, en
     with pytest.raises(KeyboardInterrupt):
         extract_match(opened, backbone, tmp_path / "out", 1, on_progress=end)
     done = len(list((tmp_path / "out").rglob("*.safetensors")))
-    assert done == 3
+    assert done == 4
     encoded.clear()
     assert numbers_of(open_video(video), backbone, tmp_path / "out", 1) == whole
     assert sum(encoded) == 300 - done * 40
