@@ -10,13 +10,18 @@ Importing this imports neither Ray nor torch.
 """
 
 import argparse
+import os
 import re
+import shutil
+import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 from files import UserError, one_writer
 
+HERE = Path(__file__).resolve().parent
 ADDRESS = re.compile(r"auto|local|(ray://)?[^/:\s]+:\d+")
 MOST_SEQUENCES = 16  # a task: about 15 s of a core, lost at most when it dies
 REMEDY = "--ray and addresses of folders need more: pip install -r requirements-cluster.txt"
@@ -47,17 +52,30 @@ def connect(address: str) -> None:
         import upath  # noqa: F401
     except ImportError as error:
         raise UserError(REMEDY) from error
-    code = {
-        "working_dir": str(Path(__file__).parent),
-        "excludes": ["*", "!*.py", "!*.html"],
-        "env_vars": {"TQDM_DISABLE": "1"},  # the driver shows Ray's own progress
-    }
-    try:
-        ray.init(address or None, runtime_env=code, logging_level="ERROR")
-    except (ConnectionError, ValueError) as error:
-        raise UserError(
-            f"no Ray cluster answers at {address}: is it `ray start --head` there? ({error})"
-        ) from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray tells its makers unless told not to
+    if ":" in address:
+        host, port = address.removeprefix("ray://").split(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()  # Ray tries for minutes
+        except OSError as error:
+            raise UserError(
+                f"no Ray cluster answers at {address} ({error}): is `ray start --head` there?"
+            ) from error
+    with tempfile.TemporaryDirectory() as code:  # without Data, which may be large
+        for file in [*HERE.glob("*.py"), *HERE.glob("*.html")]:
+            shutil.copy(file, code)
+        shown = {"TQDM_DISABLE": "1"}  # the driver shows Ray's own progress
+        try:
+            ray.init(
+                address or None,
+                runtime_env={"working_dir": code, "env_vars": shown},
+                logging_level="ERROR",
+            )
+        except (ConnectionError, ValueError) as error:
+            raise UserError(
+                f"no Ray cluster answers at {address or 'this machine'} ({error}): is "
+                "`ray start --head` there?"
+            ) from error
 
 
 def extract_on_ray(

@@ -189,17 +189,18 @@ def stamp_frames(frames_dir: Path) -> str:
 
 def save_features(path: Path, features: torch.Tensor, fingerprint: str, stamp: str = "") -> None:
     """Writes features (views, T, 512), whole or not at all, with what tells whether they hold."""
-    metadata = {"fingerprint": fingerprint, "stamp": stamp, "checksum": _checksum(features)}
+    about = {"fingerprint": fingerprint, "stamp": stamp, "checksum": _checksum(features)}
+    metadata = {"about": json.dumps(about)}  # one entry: safetensors writes several in any order
     write_whole(path, safetensors.torch.save({"features": features.contiguous()}, metadata))
 
 
 def read_cache(path: Path) -> tuple[torch.Tensor | None, dict[str, str]]:
-    """(features (views, T, 512), metadata) of a file; (None, {}) unless it is there, whole."""
+    """(features (views, T, 512), about them) of a file; (None, {}) unless it is there, whole."""
     try:
         data = path.read_bytes()
         features = safetensors.torch.load(data)["features"]
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        metadata = header["__metadata__"]
+        metadata = json.loads(header["__metadata__"]["about"])
     except (OSError, SafetensorError, ValueError, KeyError):  # to be computed again
         return None, {}
     return (features, metadata) if metadata.get("checksum") == _checksum(features) else (None, {})

@@ -44,12 +44,12 @@ def write_whole(path: str | Path, data: bytes) -> None:
     path = Path(path) if isinstance(path, str) else path
     writer = f"{os.getpid()}-{secrets.token_hex(4)}"  # numbers of processes repeat on a cluster
     temporary = path.with_name(f".{path.name}.{writer}.part")
-    if hasattr(path, "fs"):
-        path.fs.pipe_file(temporary.path, data)
-        path.fs.mv(temporary.path, path.path)
-        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if hasattr(path, "fs"):
+            path.fs.pipe_file(temporary.path, data)
+            path.fs.mv(temporary.path, path.path)
+            return
         try:
             with open(temporary, "wb") as file:
                 file.write(data)
