@@ -1,13 +1,15 @@
 """The data set on disk: reading it, checking all of it at once, frames and features as Datasets.
 
-    python dataset.py [Data]        # what is there, and every problem in it
+    python dataset.py [Data] [--deep]   # what is there, and every problem in it
 
-Checking decodes every frame: about 6 s for the 990 sequences of the original study on 2 cores.
+Checking opens one frame a sequence; --deep decodes them all, about 6 s for the 990 sequences of the
+original study on 2 cores.
 """
 
 import argparse
 import json
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
@@ -19,7 +21,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from files import SPLITS, UserError, read_table, run_command
-from frames import decode_frames, read_bytes, read_sequence
+from frames import decode_frames, middle_print, read_bytes, read_sequence
 from labels import LABELS
 from model import normalise
 from sources import read_sources, video_key
@@ -40,12 +42,14 @@ def load_splits(
     splits: tuple[str, ...] = SPLITS,
     seq_frames: int = 30,
     allow_unlabelled: bool = False,
+    deep: bool = False,
 ) -> dict[str, pd.DataFrame]:
     """The labelled sequences of each split: a table with sequence (str) and label (0 or 1).
 
     Raises one UserError that lists every problem of every split: missing folders, wrong number of
-    frames, unreadable frames, bad labels, duplicates, folders without a label (accepted with
-    allow_unlabelled), empty or one-class splits, a video or frames that appear in two splits.
+    frames, bad labels, duplicates, folders without a label (accepted with allow_unlabelled), empty
+    or one-class splits, a video or frames that appear in two splits. deep decodes every frame and
+    lists those that cannot be, too; extract_features finds the same ones later.
     """
     data_dir = Path(data_dir)
     if not has_data(data_dir):
@@ -56,18 +60,18 @@ def load_splits(
         )
     tables, problems, prints = {}, [], {}
     for split in splits:
-        checked = _check_split(data_dir / split, seq_frames, allow_unlabelled)
+        checked = _check_split(data_dir / split, seq_frames, allow_unlabelled, deep)
         tables[split], found, prints[split] = checked
         problems += [f"{data_dir / split}: {problem}" for problem in found]
-    problems += _videos_in_two_splits(data_dir, splits) + _frames_in_two_splits(prints)
+    problems += _videos_in_two_splits(data_dir, splits) + _frames_in_two_splits(data_dir, prints)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError("\n  - ".join([f"{count} in the data, nothing was trained:", *problems]))
     return tables
 
 
-def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool):
-    """(table of sequence and label, list of problems, {fingerprint: sequence}) of one split."""
+def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: bool):
+    """(table of sequence and label, list of problems, {print: sequence}) of one split."""
     empty = pd.DataFrame({"sequence": pd.Series(dtype=str), "label": pd.Series(dtype=int)})
     csv, sequences_dir = split_dir / f"{split_dir.name}.csv", split_dir / "sequences"
     if not split_dir.is_dir():
@@ -109,7 +113,7 @@ def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool):
             "to go on without them)",
             sorted(folders - listed),
         )
-    damaged, prints = _read_all(sequences_dir, sorted(listed & folders), seq_frames)
+    damaged, prints = _look_at_all(sequences_dir, sorted(listed & folders), seq_frames, deep)
     report(
         "damaged (put the files right, or delete folder and row; collecting makes it again)",
         damaged,
@@ -123,29 +127,26 @@ def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool):
     return table, problems, prints
 
 
-def _read_all(
-    sequences_dir: Path, sequences: list[str], seq_frames: int
+def _look_at_all(
+    sequences_dir: Path, sequences: list[str], seq_frames: int, deep: bool
 ) -> tuple[list[str], dict[str, str]]:
-    """('name (what is wrong)' of the sequences that do not decode, {fingerprint: name} of all).
+    """('name (what is wrong)' of the bad sequences, {print of the middle frame: name} of all)."""
 
-    Stills, 30 times the same picture such as a black one, have no fingerprint: two matches can
-    share them.
-    """
-
-    def read(sequence: str) -> tuple[str | None, str | None]:
+    def look_at(sequence: str) -> tuple[str | None, str | None]:
+        folder = sequences_dir / sequence
         try:
-            frames, fingerprint = read_bytes(sequences_dir / sequence, seq_frames)
-            decode_frames(frames)
+            if deep:
+                decode_frames(read_bytes(folder, seq_frames)[0])
+            return None, middle_print(folder, seq_frames)
         except UserError as error:
             return f"{sequence} ({error})", None
-        return None, fingerprint if len(set(frames)) > 1 else None
 
     with ThreadPoolExecutor() as pool:
         name = f"Checking {sequences_dir.parent.name}"
-        checks = tqdm(pool.map(read, sequences), name, len(sequences), unit="seq", leave=False)
-        damaged, fingerprints = zip(*checks, strict=True) if sequences else ((), ())
-    prints = zip(fingerprints, sequences, strict=True)
-    return [p for p in damaged if p], {p: sequence for p, sequence in prints if p}
+        checks = tqdm(pool.map(look_at, sequences), name, len(sequences), unit="seq", leave=False)
+        damaged, prints = zip(*checks, strict=True) if sequences else ((), ())
+    named = zip(prints, sequences, strict=True)
+    return [p for p in damaged if p], {p: sequence for p, sequence in named if p}
 
 
 def _videos_in_two_splits(data_dir: Path, splits: tuple[str, ...]) -> list[str]:
@@ -167,17 +168,26 @@ def _videos_in_two_splits(data_dir: Path, splits: tuple[str, ...]) -> list[str]:
     return problems
 
 
-def _frames_in_two_splits(prints: dict[str, dict[str, str]]) -> list[str]:
-    """Problems of splits that share frames, as when a video was collected under two names."""
+def _frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, str]]) -> list[str]:
+    """Problems of splits that share frames, as when a video was collected under two names.
+
+    Stills, 30 times the same picture such as a black one, are no problem: two matches can share
+    them. Only what shares its middle frame is read as a whole.
+    """
     problems = []
     for one, other in combinations(prints, 2):
-        shared = sorted(prints[one].keys() & prints[other].keys())
+        shared = []
+        for key in prints[one].keys() & prints[other].keys():
+            pair = [(split, prints[split][key]) for split in (one, other)]
+            folders = [data_dir / split / "sequences" / name for split, name in pair]
+            (frames, first), (_, second) = (read_bytes(folder, None) for folder in folders)
+            if first == second and len(set(frames)) > 1:
+                shared.append((pair[0][1], pair[1][1]))
         if shared:
-            first = shared[0]
             problems.append(
                 f"{len(shared)} sequences are in both {one} and {other}, to the byte, such as "
-                f"{prints[one][first]} and {prints[other][first]}: one video, two names? Numbers "
-                f"on {other} would be a lie; remove that video from one of them"
+                f"{min(shared)[0]} and {min(shared)[1]}: one video, two names? Numbers on {other} "
+                "would be a lie; remove that video from one of them"
             )
     return problems
 
@@ -211,22 +221,42 @@ class SequenceDataset(Dataset):
 class FeatureDataset(Dataset):
     """(features float32 (T, 512), label float32) of each row, from the files of extract_features.
 
-    All in memory: 61 KB a sequence and view. With several views, one is drawn at each access.
+    Up to most_bytes of them (61 KB a sequence and view) are held in memory; of more, each is read
+    from its file when it is asked for. With several views, one is drawn at each access.
     """
 
-    def __init__(self, features_dir: str | Path, table: pd.DataFrame, views: int = 1):
-        self.table = table
+    def __init__(
+        self, features_dir: str | Path, table: pd.DataFrame, views: int = 1, most_bytes: int = 2**31
+    ):
+        self.table, self.count = table, views
         self.labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
-        paths = [Path(features_dir) / f"{name}.safetensors" for name in table["sequence"]]
-        self.features = torch.stack([load_features(path)[:views] for path in paths])  # (N, V, T, D)
+        self.paths = [Path(features_dir) / f"{name}.safetensors" for name in table["sequence"]]
+        _, T, D = load_features(self.paths[0]).shape
+        self.features = None  # (N, V, T, D)
+        if len(self.paths) * views * T * D * 4 <= most_bytes:
+            self.features = torch.stack([load_features(path)[:views] for path in self.paths])
+        elif missing := [path for path in self.paths if not path.is_file()]:
+            load_features(missing[0])  # to say so before hours of training
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def load_views(self, index: int) -> torch.Tensor:
+        """All views of a row, (V, T, D)."""
+        if self.features is not None:
+            return self.features[index]
+        return load_features(self.paths[index])[: self.count]
+
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        views = self.features[index]  # (V, T, D)
+        views = self.load_views(index)  # (V, T, D)
         view = int(torch.randint(len(views), ())) if len(views) > 1 else 0
         return views[view], self.labels[index]
+
+    def plain_batches(self, size: int = 256) -> Iterator[torch.Tensor]:
+        """The features of all rows in their order, without augmentation, (B, T, D) at a time."""
+        for first in range(0, len(self), size):
+            rows = range(first, min(first + size, len(self)))
+            yield torch.stack([self.load_views(row)[0] for row in rows])
 
 
 def load_features(path: Path, remedy: str = "run extract_features again") -> torch.Tensor:
@@ -258,8 +288,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Check a data set and say what is in it.")
     parser.add_argument("data", nargs="?", default="Data", help="its folder (Data)")
     parser.add_argument("--allow-unlabelled", action="store_true", help="skip unlabelled folders")
+    parser.add_argument("--deep", action="store_true", help="decode every frame, too")
     options = parser.parse_args()
-    tables = load_splits(options.data, allow_unlabelled=options.allow_unlabelled)
+    tables = load_splits(options.data, allow_unlabelled=options.allow_unlabelled, deep=options.deep)
     print(describe(tables).to_string())
     if is_synthetic(options.data):
         about = json.loads((Path(options.data) / "sample.json").read_text())

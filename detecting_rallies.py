@@ -242,7 +242,14 @@ def fit(options: argparse.Namespace) -> int:
     """Fits the model file's detection on marked matches; the rest of the file stays as it is."""
     from fitting import fit_model
 
-    summary = fit_model(options.model, options.data, options.every, options.seed, options.windows)
+    summary = fit_model(
+        options.model,
+        options.data,
+        options.every,
+        options.seed,
+        options.windows,
+        options.precision,
+    )
     f1 = summary["mean"]["iou"]["0.5"]["f1"]
     print(
         f"{options.model} is ready to detect rallies. On validation, by which it was chosen: F1 "
@@ -318,6 +325,7 @@ def build_fit_parser() -> argparse.ArgumentParser:
     add("--every", type=int, choices=(1, 2, 3, 4, 5, 6), default=4, help="frames of 30 a second")
     add("--seed", type=positive(int, zero=True), default=0, help="of training (0)")
     add("--windows", action="store_true", help="fit how windows of a second are put together")
+    add("--precision", choices=PRECISIONS, default="auto", help="auto: what is quickest here")
     return parser
 
 

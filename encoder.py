@@ -4,13 +4,14 @@
     with encoding_pool(device) as pool:
         features = [job.result() for job in [pool.submit(encode, encoder, f) for f in frames]]
 
-On CPUs each core takes a batch of its own: small batches that stay in its cache beat one batch
-that all cores share by about a third (benchmarks/extraction.py).
+On CPUs each core takes frames of its own, which beats all cores at the same frames
+(benchmarks/extraction.py).
 """
 
 import copy
 import itertools
 import os
+from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,9 +23,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from files import PRECISIONS, UserError
 from model import PREPROCESSING
+from stem import Stem
 from winograd import WinogradBlock
 
-CPU_BATCH = 10  # frames: 128 MB a core in fp32. Part of what makes features equal to the bit
+CPU_BATCH = {torch.float32: 30, torch.bfloat16: 15}  # frames; other batches, other last bits
 
 
 def best_device() -> torch.device:
@@ -53,46 +55,68 @@ def pick_precision(precision: str, device: torch.device | str) -> str:
 
 def build_encoder(
     backbone: nn.Sequential, device: torch.device | str = "cpu", precision: str = "fp32"
-) -> nn.Module:
+) -> nn.Sequential:
     """A copy of the backbone made for speed, for encode: the same mathematics, other arithmetic.
 
-    Batch norm is folded into convolutions, the scale of normalise into the first one, and memory
-    is channels_last. In fp32 features agree with the backbone's to about 1e-5 (test). In bf16 the
-    cosine is 0.9999 or more: whole numbers up to 256 are exact there, so what goes in is the pixel
-    less the mean rounded, and the rest of the mean is in the first bias.
+    Its memory is channels_last; in fp32 on CPUs the first layers are one, and 3x3 convolutions are
+    Winograd's. Features agree with the backbone's to about 1e-5, in bf16 their cosine is 0.9999 or
+    more (tests).
     """
-    encoder = copy.deepcopy(backbone).eval()
-    for parent in encoder.modules():
-        parts = list(parent.named_children())
-        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(parts):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
-                setattr(parent, norm_name, nn.Identity())
-    encoder.avgpool = nn.Identity()  # encode does it, in float32
-    mean = 255 * torch.tensor(PREPROCESSING["mean"]).view(3, 1, 1)
-    std = 255 * torch.tensor(PREPROCESSING["std"]).view(3, 1, 1)
-    centre = mean.round() if precision == "bf16" else mean
-    with torch.no_grad():
-        encoder.conv1.weight /= std
-        encoder.conv1.bias += (encoder.conv1.weight * (centre - mean)).sum((1, 2, 3))
-    encoder.register_buffer("centre", centre)
+    encoder = fold(backbone, precision)
     if precision == "fp32" and torch.device(device).type == "cpu":
-        for layer in (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4):
-            for name, block in layer.named_children():
-                layer.add_module(name, WinogradBlock(block))
+        layers = [encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4]
+        stem = Stem(encoder.conv1, encoder.centre.value)
+        encoder = nn.Sequential(OrderedDict(stem=stem))
+        for k, blocks in enumerate(layers, 1):
+            encoder.add_module(f"layer{k}", nn.Sequential(*map(WinogradBlock, blocks)))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     return encoder.to(device=device, dtype=dtype, memory_format=torch.channels_last)
 
 
-def encode(encoder: nn.Module, frames: torch.Tensor) -> torch.Tensor:
+def fold(backbone: nn.Sequential, precision: str = "fp32") -> nn.Sequential:
+    """A float32 copy for uint8 pixels: batch norm and normalise in its convolutions, no pooling.
+
+    Pixels come less their mean. In bf16 that is rounded, for whole numbers up to 256 are exact
+    there; the rest of the mean is in the first bias.
+    """
+    parts = OrderedDict(copy.deepcopy(backbone).eval().named_children())
+    folded = nn.Sequential(parts)
+    for parent in folded.modules():
+        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(
+            list(parent.named_children())
+        ):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
+    mean = 255 * torch.tensor(PREPROCESSING["mean"]).view(3, 1, 1)
+    std = 255 * torch.tensor(PREPROCESSING["std"]).view(3, 1, 1)
+    centre = mean.round() if precision == "bf16" else mean
+    with torch.no_grad():
+        folded.conv1.weight /= std
+        folded.conv1.bias += (folded.conv1.weight * (centre - mean)).sum((1, 2, 3))
+    kept = [(name, part) for name, part in folded.named_children() if name != "avgpool"]
+    return nn.Sequential(OrderedDict([("centre", Centre(centre)), *kept]))
+
+
+class Centre(nn.Module):
+    """uint8 pixels (N, 3, H, W) -> less the value, in its dtype, in channels_last."""
+
+    def __init__(self, value: torch.Tensor):
+        super().__init__()
+        self.register_buffer("value", value)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.to(self.value.dtype, memory_format=torch.channels_last) - self.value
+
+
+def encode(encoder: nn.Sequential, frames: torch.Tensor) -> torch.Tensor:
     """uint8 RGB frames (N, 3, 224, 224) -> float32 features (N, 512) on the CPU."""
-    weight = encoder.conv1.weight
-    batch = CPU_BATCH if weight.device.type == "cpu" else max(len(frames), 1)
+    kept = next(encoder.buffers())
+    size = CPU_BATCH[kept.dtype] if kept.device.type == "cpu" else max(len(frames), 1)
     features = []
     with torch.inference_mode():
-        for part in frames.split(batch):
-            pixels = part.to(weight.device).to(weight.dtype, memory_format=torch.channels_last)
-            maps = encoder(pixels.sub_(encoder.centre))  # (N, 512, 7, 7)
+        for part in frames.split(size):
+            maps = encoder(part.to(kept.device))  # (N, 512, 7, 7)
             features.append(maps.mean((2, 3), dtype=torch.float32))  # (N, 512)
     return torch.cat(features).cpu()
 

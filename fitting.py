@@ -162,7 +162,12 @@ def fit_detector(
 
 
 def fit_model(
-    path: str | Path, data_dir: Path, every: int = 4, seed: int = 0, windows: bool = False
+    path: str | Path,
+    data_dir: Path,
+    every: int = 4,
+    seed: int = 0,
+    windows: bool = False,
+    precision: str = "auto",
 ) -> dict:
     """Fits the detection of a model file on the marked matches of data_dir and keeps it in there.
 
@@ -175,7 +180,7 @@ def fit_model(
         count = sum(len(marks) for _, marks in matches)
         print(f"{split}: {count} rallies in {len(matches)} matches")
     config = None if windows else HeadConfig(every=every)
-    detection, summary = fit_detector(load_detector(path), found, config, seed)
+    detection, summary = fit_detector(load_detector(path, precision=precision), found, config, seed)
     update_checkpoint(path, "detection", detection)
     return summary
 

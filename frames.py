@@ -4,6 +4,7 @@ Imports no torch, so that collecting and labelling start at once.
 """
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -14,18 +15,26 @@ from files import UserError
 
 SIZE = 224
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+NUMBER = re.compile(r"\d+")
+
+
+def frame_names(folder: Path) -> list[str]:
+    """The image files of a sequence's folder, in the order of their numbers."""
+    remote = hasattr(folder, "fs")  # a path of fsspec
+    names = [path.name for path in folder.iterdir()] if remote else os.listdir(folder)
+    images = [n for n in names if n[0] != "." and n.lower().endswith(FRAME_SUFFIXES)]
+    return sorted(images, key=lambda n: [int(s) for s in NUMBER.findall(n.rpartition(".")[0])])
 
 
 def frame_paths(folder: Path) -> list[Path]:
-    """The image files of a sequence's folder in the order of their numbers."""
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in FRAME_SUFFIXES and p.name[0] != "."]
-    return sorted(paths, key=lambda p: [int(s) for s in re.findall(r"\d+", p.stem)] or [0])
+    """The same as paths."""
+    return [folder / name for name in frame_names(folder)]
 
 
 def count_frames(folder: Path) -> int:
     """How many image files a sequence has; 0 where its folder cannot be read."""
     try:
-        return len(frame_paths(folder))
+        return len(frame_names(folder))
     except OSError:
         return 0
 
@@ -45,6 +54,18 @@ def read_bytes(folder: Path, seq_frames: int | None = 30) -> tuple[list[bytes], 
     for frame in frames:
         digest.update(len(frame).to_bytes(8, "little") + frame)
     return frames, digest.hexdigest()
+
+
+def middle_print(folder: Path, seq_frames: int) -> str:
+    """A fingerprint of the middle frame's bytes alone; UserError as read_bytes has it."""
+    try:
+        names = frame_names(folder)
+        if len(names) != seq_frames:
+            raise UserError(f"{len(names)} frames instead of {seq_frames}")
+        data = (folder / names[seq_frames // 2]).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}") from error
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def decode_frames(encoded: list[bytes]) -> np.ndarray:

@@ -26,7 +26,7 @@ from video import CLOCK_SEC, Video, read_sequence_at
 
 GRID_FPS = 30  # of the training sequences
 PIECE_STEPS = 240  # a file of the cache: 32 s at every 4th frame, half a megabyte
-BATCH_STEPS = 10
+BATCH_STEPS = 30
 
 
 def count_steps(video: Video, every: int) -> int:

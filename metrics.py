@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.stats
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
     average_precision_score,
@@ -75,7 +76,10 @@ def logistic_baseline(train_set: FeatureDataset, test_set: FeatureDataset) -> np
     It sees what a second looks like on average, not the order of its frames. C is small (strong
     regularisation) because there are more features than a few hundred sequences can determine.
     """
-    train_x, test_x = (part.features[:, 0].mean(dim=1).numpy() for part in (train_set, test_set))
+    train_x, test_x = (
+        torch.cat([features.mean(dim=1) for features in part.plain_batches()]).numpy()
+        for part in (train_set, test_set)
+    )
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=5000))
     model.fit(train_x, train_set.table["label"])
     return model.predict_proba(test_x)[:, 1]

@@ -10,6 +10,7 @@ import io
 import pickle
 import urllib.error
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -76,14 +77,20 @@ class RES_LSTM(nn.Module):
         self.register_buffer("feature_mean", torch.zeros(config.feature_size))
         self.register_buffer("feature_std", torch.ones(config.feature_size))
 
-    def standardise(self, features: torch.Tensor) -> None:
-        """Lets classify scale each feature by its mean and deviation in features (..., 512).
+    def standardise(self, batches: Iterable[torch.Tensor]) -> None:
+        """Lets classify scale each feature by its mean and deviation in all of (..., 512).
 
         For backbones whose features are far from mean 0.9 and deviation 1, as ImageNet's are.
         """
-        flat = features.reshape(-1, features.shape[-1])
-        self.feature_mean.copy_(flat.mean(0))
-        self.feature_std.copy_(flat.std(0).clamp(min=1e-6))
+        count, total, squares = 0, 0.0, 0.0
+        for batch in batches:
+            flat = batch.reshape(-1, batch.shape[-1]).double()
+            count += len(flat)
+            total, squares = total + flat.sum(0), squares + flat.square().sum(0)
+        mean = total / count
+        variance = (squares - count * mean.square()) / (count - 1)
+        self.feature_mean.copy_(mean)
+        self.feature_std.copy_(variance.clamp(min=1e-12).sqrt())
 
     def train(self, mode: bool = True) -> "RES_LSTM":
         super().train(mode)

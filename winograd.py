@@ -16,7 +16,7 @@ from numba import njit
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-BLOCK_TILES = 200  # what is between the transforms stays in the cache
+MOST_TILES = 200  # between the transforms at a time, or as many as there are channels: cached
 KERNEL_TRANSFORM = torch.tensor(  # G of Lavin and Gray
     [
         [1 / 4, 0, 0],
@@ -51,19 +51,18 @@ class WinogradConv(nn.Module):
         down, across = -(-H // 4), -(-W // 4)
         y = np.empty((N, H, W, K), np.float32)
         pixels, added = _rows(x), y if add is None else _rows(add)
-        count = min(max(BLOCK_TILES // (down * across), 1), N)
-        tiles, sums = _scratch_arrays(count * down * across, C, K)
-        for first in range(0, N, count):
-            part = slice(first, first + count)
-            used = (min(first + count, N) - first) * down * across
-            _to_tiles(pixels[part], tiles[:used], down, across)
+        count = min(max(C, 32), MOST_TILES)
+        tiles, sums = _scratch_arrays(count, C, K)
+        for first in range(0, N * down * across, count):
+            used = min(N * down * across - first, count)
+            _to_tiles(pixels, first, tiles[:used], down, across)
             np.matmul(
                 tiles[:used].transpose(1, 0, 2),  # (36, tiles, C)
                 self.kernels.numpy(),
                 out=sums[:used].transpose(1, 0, 2),  # (36, tiles, K)
             )
             _from_tiles(
-                sums[:used], self.bias.numpy(), added[part], add is not None, relu, y[part], across
+                sums[:used], first, self.bias.numpy(), added, add is not None, relu, y, down, across
             )
         return torch.from_numpy(y).permute(0, 3, 1, 2)
 
@@ -87,12 +86,13 @@ def _scratch_arrays(tiles: int, C: int, K: int) -> tuple[np.ndarray, np.ndarray]
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _to_tiles(x, tiles, down, across):
-    """B^T d B of each 6x6 piece d of x (N, H, W, C), 4 apart, 0 outside it -> (tiles, 36, C)."""
-    N, H, W, C = x.shape
+def _to_tiles(x, first, tiles, down, across):
+    """B^T d B of 6x6 pieces d of x (N, H, W, C), 4 apart, 0 outside it -> tiles (..., 36, C)."""
+    _, H, W, C = x.shape
     piece = np.empty((6, 6, C), np.float32)
-    for p in range(N * down * across):
-        n, top, left = p // (down * across), p // across % down * 4 - 1, p % across * 4 - 1
+    for p in range(len(tiles)):
+        n, place = divmod(first + p, down * across)
+        top, left = place // across * 4 - 1, place % across * 4 - 1
         for i in range(6):
             for j in range(6):
                 if 0 <= top + i < H and 0 <= left + j < W:
@@ -126,13 +126,13 @@ def _to_tiles(x, tiles, down, across):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _from_tiles(sums, bias, added, add, relu, y, across):
-    """A^T m A of each tile's sums m (tiles, 36, K), bias, added and ReLU -> y (N, H, W, K)."""
-    N, H, W, K = y.shape
-    down = len(sums) // (N * across)
+def _from_tiles(sums, first, bias, added, add, relu, y, down, across):
+    """A^T m A of each tile's sums m (..., 36, K), bias, added and ReLU -> y (N, H, W, K)."""
+    _, H, W, K = y.shape
     half, out = np.empty((4, 6, K), np.float32), np.empty((4, K), np.float32)
     for p in range(len(sums)):
-        n, top, left = p // (down * across), p // across % down * 4, p % across * 4
+        n, place = divmod(first + p, down * across)
+        top, left = place // across * 4, place % across * 4
         for j in range(6):
             for k in range(K):
                 m0, m1, m2 = sums[p, j, k], sums[p, 6 + j, k], sums[p, 12 + j, k]

@@ -27,7 +27,7 @@ from torchvision import transforms
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset import FeatureDataset
-from features import extract_features, save_features
+from features import extract_features, list_sequences, save_features
 from frames import frame_paths
 from model import RES_LSTM, build_backbone
 from results import peak_rss_mb
@@ -156,21 +156,26 @@ def measure(split_dir: Path, names: list[str], scratch: Path) -> dict:
     }
 
 
+def frames_for(options: argparse.Namespace, scratch: Path) -> tuple[Path, list[str]]:
+    """(a split's folder in scratch, the names of --sequences of them): --data's, or drawn ones."""
+    split_dir = scratch / "train"
+    split_dir.mkdir()
+    if options.data:
+        (split_dir / "sequences").symlink_to((options.data / "sequences").resolve())
+    else:
+        draw_match(scratch / "match.mp4", seed=1, duration_sec=options.sequences + 1)
+        collect_video(scratch / "match.mp4", scratch, "train", Settings(interval_sec=1.0))
+    return split_dir, list_sequences(split_dir)[: options.sequences]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the experiment against the original's way.")
     parser.add_argument("--sequences", type=int, default=32, help="how many to measure on (32)")
     parser.add_argument("--data", type=Path, help="a split's folder, such as Data/train")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        split_dir = Path(scratch) / "train"
-        split_dir.mkdir()
-        if options.data:
-            (split_dir / "sequences").symlink_to((options.data / "sequences").resolve())
-        else:
-            draw_match(Path(scratch) / "match.mp4", seed=1, duration_sec=options.sequences + 1)
-            collect_video(Path(scratch) / "match.mp4", scratch, "train", Settings(interval_sec=1.0))
-        found = sorted(p.name for p in (split_dir / "sequences").iterdir() if p.name[0] != ".")
-        figures = measure(split_dir, found[: options.sequences], Path(scratch) / "features")
+        split_dir, names = frames_for(options, Path(scratch))
+        figures = measure(split_dir, names, Path(scratch) / "features")
 
     print(f"\n{'':34}{'its way':>12}{'ours':>12}{'ratio':>9}")
     ratio = figures["features_over_original"]

@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
+import dataset
 from conftest import write_data, write_sequence
-from dataset import SequenceDataset, describe, load_splits
+from dataset import FeatureDataset, SequenceDataset, describe, load_splits
+from features import save_features
 from files import UserError
 from frames import read_sequence
 from model import normalise
@@ -55,7 +58,7 @@ def test_every_problem_of_every_split_is_in_one_message(data):
     )
     labels(data, "sequence,label\nseq_00001,1\nseq_00002,1\n", "validation")
     shutil.rmtree(data / "test")
-    text = problems(data)
+    text = problems(data, deep=True)
     for part in [
         "in train.csv without a folder: seq_00001, seq_00005",
         "seq_00002 (29 frames instead of 30)",
@@ -88,6 +91,52 @@ def test_what_is_missing_is_named(data, missing):
     else:
         labels(data, "folder,label\nseq_00001,1\n", "test")
         assert "test.csv has no column sequence" in problems(data)
+
+
+def test_damage_inside_a_frame_is_found_on_request_and_a_missing_frame_always(data):
+    sequences = data / "train" / "sequences"
+    (sequences / "seq_00003" / "00007.jpg").write_bytes(b"no picture")
+    assert len(load_splits(data)["train"]) == 4
+    assert "seq_00003 (frame 7 is no readable image)" in problems(data, deep=True)
+    (sequences / "seq_00002" / "00030.jpg").unlink()
+    text = problems(data)
+    assert "seq_00002 (29 frames instead of 30)" in text and "seq_00003" not in text
+
+
+def test_the_check_reads_one_frame_of_a_sequence_unless_asked_for_all(data, monkeypatch):
+    read, real = [], Path.read_bytes
+
+    def counting(path):
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counting)
+    load_splits(data)
+    assert len([path for path in read if path.suffix == ".jpg"]) == 8  # sequences
+    read.clear()
+    load_splits(data, deep=True)
+    assert len([path for path in read if path.suffix == ".jpg"]) == 8 * 31
+
+
+def test_features_read_one_by_one_are_those_held_in_memory(tmp_path):
+    names = [f"seq_{k:05d}" for k in range(1, 8)]
+    for name in names:
+        save_features(tmp_path / f"{name}.safetensors", torch.randn(2, 30, 512), "")
+    table = pd.DataFrame({"sequence": names, "label": [0, 1, 0, 1, 0, 1, 0]})
+    held = FeatureDataset(tmp_path, table, views=2)
+    lazy = FeatureDataset(tmp_path, table, views=2, most_bytes=0)
+    assert held.features is not None and lazy.features is None
+    for k in range(7):
+        assert torch.equal(lazy.load_views(k), held.load_views(k))
+        features, label = lazy[k]
+        assert any(torch.equal(features, view) for view in held.features[k])
+        assert label == held[k][1] == k % 2
+    plain = torch.cat(list(lazy.plain_batches(3)))
+    assert torch.equal(plain, held.features[:, 0])
+    assert torch.equal(plain, torch.cat(list(held.plain_batches(256))))
+    (tmp_path / "seq_00005.safetensors").unlink()
+    with pytest.raises(UserError, match="seq_00005.*run extract_features again"):
+        FeatureDataset(tmp_path, table, views=2, most_bytes=0)
 
 
 def test_unlabelled_folders_can_be_passed_over_on_request(data):
@@ -147,12 +196,17 @@ def test_the_balance_table_counts_each_class(tmp_path):
     assert row["rally share"] == 0.25
 
 
-def test_the_command_says_what_is_there_or_what_is_wrong(tmp_path):
+def test_the_command_says_what_is_there_or_what_is_wrong(tmp_path, monkeypatch, capsys):
     data = write_data(tmp_path / "Data", (2, 2, 2))
-    command = [sys.executable, "dataset.py", str(data)]
-    told = subprocess.run(command, capture_output=True, text=True)
-    assert told.returncode == 0 and "validation" in told.stdout
+    monkeypatch.setattr(sys, "argv", ["dataset.py", str(data)])
+    assert dataset.main() == 0 and "validation" in capsys.readouterr().out
+    (data / "test" / "sequences" / "seq_00001" / "00002.jpg").write_bytes(b"")
+    assert dataset.main() == 0
+    monkeypatch.setattr(sys, "argv", ["dataset.py", str(data), "--deep"])
+    with pytest.raises(UserError, match="frame 2 is no readable image"):
+        dataset.main()
     labels(data, "sequence,label\n")
+    command = [sys.executable, "dataset.py", str(data)]
     told = subprocess.run(command, capture_output=True, text=True)
     assert told.returncode == 1 and "Traceback" not in told.stderr
     assert "error: 2 problems in the data" in told.stderr

@@ -92,7 +92,7 @@ def test_mistakes_come_surest_first():
 
 def feature_set(features, labels):
     part = FeatureDataset.__new__(FeatureDataset)
-    part.features = features
+    part.features, part.count = features, 1
     part.table = pd.DataFrame({"label": labels})
     part.labels = torch.tensor(labels, dtype=torch.float32)
     return part

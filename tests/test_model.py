@@ -57,7 +57,7 @@ def test_standardise_makes_the_features_comparable_before_the_lstm(model):
     features = 5 + 0.1 * torch.randn(20, 30, 512)
     same = RES_LSTM(model.backbone).eval()
     same.load_state_dict(model.state_dict())
-    model.eval().standardise(features)
+    model.eval().standardise(features.split(3))
     scaled = (features - features.mean((0, 1))) / features.reshape(-1, 512).std(0)
     assert torch.allclose(model.classify(features), same.classify(scaled), atol=1e-5)
     assert not torch.allclose(model.classify(features), same.classify(features), atol=1e-3)
@@ -176,7 +176,7 @@ def test_auto_falls_back_to_random_aloud_and_on_synthetic_data_only(offline, cap
 
 
 def test_a_saved_model_comes_back_whole(model, tmp_path):
-    model.standardise(torch.rand(4, 30, 512))
+    model.standardise([torch.rand(4, 30, 512)])
     save_model(tmp_path / "m.pth", model, "random (seed 0)", threshold=0.4, epoch=3)
     loaded, checkpoint = load_model(tmp_path / "m.pth")
     features = torch.rand(2, 30, 512)
