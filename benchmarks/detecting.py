@@ -29,9 +29,9 @@ from collecting import make_match
 from experiment import in_new_process
 
 from detection import detect_match, load_detector
-from encoder import build_encoder, encode
+from encoder import best_device, build_encoder, encode, encoding_pool, pick_precision
 from fitting import fit_detector
-from match_features import count_steps, read_steps
+from match_features import BATCH_STEPS, count_steps, read_steps
 from match_model import HeadConfig, MatchHead
 from matches import read_marks
 from model import RES_LSTM, build_backbone, save_model, update_checkpoint
@@ -98,16 +98,17 @@ def time_shares(path: Path, weights: str, every: int, threads: int) -> dict[str,
     video = open_video(path)
     steps = min(count_steps(video, every), 1800 // every)
     began = time.perf_counter()
-    for first in range(0, steps, 16):
-        frames, _ = read_steps(video, first, min(16, steps - first), every)
+    for first in range(0, steps - BATCH_STEPS + 1, BATCH_STEPS):
+        frames, _ = read_steps(video, first, BATCH_STEPS, every)
     decode_sec = time.perf_counter() - began
-    encoder = build_encoder(build_backbone(weights)[0])
-    batch = torch.from_numpy(frames[:16])
-    encode(encoder, batch)
-    began = time.perf_counter()
-    for _ in range(0, steps, len(batch)):
-        encode(encoder, batch)
-    minutes = steps * every / 1800
+    device = best_device()
+    encoder = build_encoder(build_backbone(weights)[0], device, pick_precision("auto", device))
+    batches = [torch.from_numpy(frames)] * (steps // BATCH_STEPS)
+    with encoding_pool(device) as pool:
+        list(pool.map(lambda batch: encode(encoder, batch), batches[:2]))
+        began = time.perf_counter()
+        list(pool.map(lambda batch: encode(encoder, batch), batches))
+    minutes = len(batches) * BATCH_STEPS * every / 1800
     return {
         "decode_sec": decode_sec / minutes,
         "backbone_sec": (time.perf_counter() - began) / minutes,

@@ -54,7 +54,7 @@ def check_what_is_there(split_dir: Path, told: set[str], number: int) -> None:
 def kill(folder: Path, kills: int) -> int:
     rng, hit, told, counts = random.Random(0), 0, set(), set()
     for number in range(kills):
-        new, killed = answer_and_be_killed(folder, number, rng.uniform(0, 0.06))
+        new, killed = answer_and_be_killed(folder, number, rng.uniform(0, 0.1))
         told |= new
         counts.add(len(new))
         hit += killed

@@ -19,6 +19,7 @@ from model import save_model
 
 ray = pytest.importorskip("ray", reason="needs pip install -r requirements-cluster.txt")
 REPO = Path(__file__).parent.parent
+FRAMES = 8  # of a sequence here
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,8 @@ def nodes():
     """The cluster, this process its driver; who kills a node adds another in its place."""
     from ray.cluster_utils import Cluster
 
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    head = {"num_cpus": 0, "include_dashboard": False}
+    started = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         started.add_node(num_cpus=1)
     connect(started.address)
@@ -38,7 +40,7 @@ def nodes():
 def write_split(split: Path, count: int) -> list[str]:
     names = [f"seq_{k:05d}" for k in range(1, count + 1)]
     for k, name in enumerate(names):
-        write_sequence(split / "sequences" / name, k % 2, seed=k)
+        write_sequence(split / "sequences" / name, k % 2, seed=k, frames=FRAMES)
     return names
 
 
@@ -60,82 +62,103 @@ def workers_of(node) -> list[int]:
 
 
 def wait_until(ready, what: str) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 120
     while not ready():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
 
 
-def test_features_are_those_without_ray_and_a_bad_sequence_costs_only_itself(
-    nodes, tmp_path, backbone
-):
-    split = tmp_path / "train"
-    names = write_split(split, 5)
-    (split / "sequences" / names[2] / "00007.jpg").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"1 of 5 sequences of .*\n.*seq_00003: frame 7 is no"):
-        extract_on_ray(split, names, backbone)
+@pytest.fixture(scope="module")
+def job(nodes, backbone, tmp_path_factory):
+    """Two jobs at once on one folder with a bad sequence; a worker, then a whole node is killed.
+
+    Gives the split, its names, what the jobs raised, and the times of the files at each kill and
+    when the first job had ended.
+    """
+    split = tmp_path_factory.mktemp("cluster") / "train"
+    names = write_split(split, 40)
+    (split / "sequences" / names[2] / "00002.jpg").write_bytes(b"no picture")
     folder = features_dir(split, backbone)
-    on_ray = contents(folder)
-    assert sorted(on_ray) == [f"{name}.safetensors" for name in names if name != names[2]]
-    shutil.rmtree(folder)
-    with pytest.raises(UserError):
-        extract_features(split, names, backbone)
-    assert contents(folder) == on_ray
+    raised, told = {}, {}
+
+    def extract(which: str) -> None:
+        try:
+            extract_on_ray(split, names, backbone, seq_frames=FRAMES)
+        except UserError as error:
+            told[f"{which} job ended"] = times(folder)
+            raised[which] = str(error)
+
+    jobs = [threading.Thread(target=extract, args=(which,)) for which in ("first", "second")]
+    jobs[0].start()
+    first, second = nodes.worker_nodes
+    wait_until(lambda: len(times(folder)) >= 6 and workers_of(first), "no work was done")
+    jobs[1].start()
+    subprocess.run(["kill", "-9", *map(str, workers_of(first))], check=True)
+    told["worker killed"] = times(folder)
+    count = len(told["worker killed"])
+    wait_until(lambda: len(times(folder)) >= count + 4, "nothing went on")
+    nodes.remove_node(second, allow_graceful=False)
+    told["node killed"] = times(folder)
+    nodes.add_node(num_cpus=1)
+    for each in jobs:
+        each.join(timeout=150)
+        assert not each.is_alive()
+    return split, names, raised, told
 
 
-def test_a_folder_by_address_is_read_and_written_through_fsspec(nodes, tmp_path, backbone):
+def test_a_killed_worker_and_a_killed_node_cost_only_what_was_not_saved(job, backbone):
+    split, names, _, told = job
+    folder = features_dir(split, backbone)
+    assert len(told["worker killed"]) < len(told["node killed"]) < len(names) - 1
+    assert sorted(times(folder)) == [f"{name}.safetensors" for name in names if name != names[2]]
+    assert not list(folder.glob(".*.part"))
+    for kill in ("worker killed", "node killed"):  # what was saved stayed as it was
+        assert times(folder) == times(folder) | told[kill]
+
+
+def test_a_sequence_that_cannot_be_read_is_named_at_the_end_and_costs_only_itself(job):
+    split, names, raised, _ = job
+    assert raised["first"].startswith(f"1 of 40 sequences of {split} have no features")
+    assert f"{names[2]}: frame 2 is no readable image" in raised["first"]
+
+
+def test_two_jobs_on_one_folder_do_no_harm(job, backbone):
+    split, _, raised, told = job
+    assert raised["second"] == raised["first"]
+    assert times(features_dir(split, backbone)) == told["first job ended"]
+
+
+def test_features_are_those_without_ray_to_the_bit(job, backbone, tmp_path):
+    split, names, _, _ = job
+    alone = tmp_path / "train"
+    shutil.copytree(split / "sequences", alone / "sequences")
+    for path in (split / "sequences").rglob("*.jpg"):  # times are part of the files
+        shutil.copystat(path, alone / path.relative_to(split))
+    some = [name for name in names[:8] if name != names[2]]
+    folder = extract_features(alone, some, backbone, seq_frames=FRAMES)
+    on_ray = contents(features_dir(split, backbone))
+    assert contents(folder) == {name: on_ray[name] for name in contents(folder)}
+
+
+def test_a_folder_by_address_is_read_and_written_through_fsspec(
+    nodes, tmp_path, backbone, monkeypatch
+):
+    def here(actor, about, items, most):  # the paths are what this is about
+        rows = actor(*about)({"item": items})
+        return [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
+
+    monkeypatch.setattr(cluster, "map_on_actors", here)
     split = tmp_path / "train"
     names = write_split(split, 2)
-    folder = extract_on_ray(as_path(f"file://{split}"), names, backbone)
+    folder = extract_on_ray(as_path(f"file://{split}"), names, backbone, seq_frames=FRAMES)
     assert str(folder).startswith("file:")
-    on_ray = contents(features_dir(split, backbone))
-    assert len(on_ray) == 2 and not list(features_dir(split, backbone).glob(".*"))
+    by_address = contents(features_dir(split, backbone))
+    assert len(by_address) == 2 and not list(features_dir(split, backbone).glob(".*"))
     shutil.rmtree(features_dir(split, backbone))
-    extract_features(split, names, backbone)
+    extract_features(split, names, backbone, seq_frames=FRAMES)
     for name, data in contents(features_dir(split, backbone)).items():
-        assert data[-61440:] == on_ray[name][-61440:]  # 30 x 512 float32: no times go with these
-
-
-def test_a_killed_worker_and_a_killed_node_cost_only_what_was_not_saved(nodes, tmp_path, backbone):
-    split = tmp_path / "train"
-    names = write_split(split, 40)
-    folder = features_dir(split, backbone)
-    job = threading.Thread(target=extract_on_ray, args=(split, names, backbone))
-    job.start()
-    first, second = nodes.worker_nodes
-    wait_until(lambda: len(contents(folder)) >= 6 and workers_of(first), "no work was done")
-    subprocess.run(["kill", "-9", *map(str, workers_of(first))], check=True)
-    at_kill = times(folder)
-    wait_until(lambda: len(contents(folder)) >= len(at_kill) + 6, "nothing went on")
-    nodes.remove_node(second, allow_graceful=False)
-    at_node_kill = times(folder)
-    assert len(at_node_kill) < len(names)
-    job.join(timeout=120)
-    nodes.add_node(num_cpus=1)
-    assert not job.is_alive()
-    assert sorted(times(folder)) == [f"{name}.safetensors" for name in names]
-    assert not list(folder.glob(".*.part"))
-    assert (
-        times(folder) == times(folder) | at_kill | at_node_kill
-    )  # what was saved stayed as it was
-    with (
-        pytest.MonkeyPatch.context() as patch
-    ):  # whole and right: without Ray nothing is to be done
-        patch.setattr("features.encode", None)
-        extract_features(split, names, backbone)
-
-
-def test_two_jobs_on_one_folder_do_no_harm(nodes, tmp_path, backbone):
-    split = tmp_path / "train"
-    names = write_split(split, 8)
-    folder = features_dir(split, backbone)
-    command = [sys.executable, REPO / "features.py", split, "--weights", "random"]
-    other = subprocess.Popen([*command, "--ray", nodes.address], stderr=subprocess.PIPE, text=True)
-    extract_on_ray(split, names, backbone)
-    before = times(folder)
-    _, told = other.communicate(timeout=120)
-    assert other.returncode == 0, told
-    assert times(folder) == before and len(before) == 8
+        numbers = FRAMES * 512 * 4  # bytes: no times of frames go with these
+        assert data[-numbers:] == by_address[name][-numbers:]
 
 
 def test_matches_are_those_without_ray_and_a_bad_one_costs_only_itself(
@@ -188,15 +211,8 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
 
 
 def test_a_cluster_that_does_not_answer_is_named():
-    told = subprocess.run(
-        [sys.executable, "features.py", "Data", "--weights", "random", "--ray", "127.0.0.1:9"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=REPO,
-    )
-    assert told.returncode == 1 and "no Ray cluster answers at 127.0.0.1:9" in told.stderr
-    assert "Traceback" not in told.stderr
+    with pytest.raises(UserError, match="no Ray cluster answers at 127.0.0.1:9 .*ray start"):
+        connect("127.0.0.1:9")
 
 
 def test_asking_for_no_cluster_imports_neither_ray_nor_torch():

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -8,12 +9,20 @@ import torch
 from safetensors.torch import load_file
 
 import features as features_module
-from conftest import write_sequence
+from conftest import write_data, write_sequence
 from dataset import FeatureDataset, SequenceDataset, load_splits
 from encoder import build_encoder, encode
 from features import augment, extract_features, features_dir
 from files import UserError
 from model import RES_LSTM, build_backbone, normalise
+
+FRAMES = 4  # of a sequence here: all of them go through the backbone
+extract = partial(extract_features, seq_frames=FRAMES)
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_data(tmp_path / "Data", frames=FRAMES)
 
 
 @pytest.fixture
@@ -35,10 +44,10 @@ def encoded(monkeypatch):
 
 
 def test_logits_from_frames_and_from_cached_features_agree(data, names, model):
-    table = load_splits(data)["train"]
-    folder = extract_features(data / "train", names, model.backbone)
+    table = load_splits(data, seq_frames=FRAMES)["train"]
+    folder = extract(data / "train", names, model.backbone)
     cached = FeatureDataset(folder, table)
-    frames = SequenceDataset(data / "train", table)
+    frames = SequenceDataset(data / "train", table, seq_frames=FRAMES)
     model.eval()
     with torch.no_grad():
         for k in range(2):
@@ -63,37 +72,37 @@ def test_the_fast_encoder_computes_what_the_backbone_computes():
 
 
 def test_each_sequence_has_one_file_of_views_frames_and_numbers(data, names, backbone):
-    folder = extract_features(data / "train", names, backbone)
+    folder = extract(data / "train", names, backbone)
     assert sorted(p.name for p in folder.glob("*.safetensors")) == [
         f"{name}.safetensors" for name in names
     ]
     features = load_file(folder / "seq_00001.safetensors")["features"]
-    assert features.shape == (1, 30, 512) and features.dtype == torch.float32
+    assert features.shape == (1, FRAMES, 512) and features.dtype == torch.float32
 
 
 def test_the_second_time_nothing_is_computed(data, names, backbone, encoded):
-    extract_features(data / "train", names, backbone)
-    assert encoded == [30] * 4
-    extract_features(data / "train", names, backbone)
-    assert encoded == [30] * 4
+    extract(data / "train", names, backbone)
+    assert encoded == [FRAMES] * 4
+    extract(data / "train", names, backbone)
+    assert encoded == [FRAMES] * 4
 
 
 def test_a_changed_frame_is_computed_again_and_its_neighbours_are_not(
     data, names, backbone, encoded
 ):
-    folder = extract_features(data / "train", names, backbone)
+    folder = extract(data / "train", names, backbone)
     before = load_file(folder / "seq_00002.safetensors")["features"]
-    frame = data / "train" / "sequences" / "seq_00002" / "00017.jpg"
+    frame = data / "train" / "sequences" / "seq_00002" / "00003.jpg"
     cv2.imwrite(str(frame), 255 - cv2.imread(str(frame)))
-    extract_features(data / "train", names, backbone)
-    assert encoded == [30] * 5
+    extract(data / "train", names, backbone)
+    assert encoded == [FRAMES] * 5
     changed = (load_file(folder / "seq_00002.safetensors")["features"] != before).any(dim=2)[0]
-    assert changed.nonzero().flatten().tolist() == [16]
+    assert changed.nonzero().flatten().tolist() == [2]
 
 
 @pytest.mark.parametrize("harm", ["cut off", "emptied", "one byte changed", "other text"])
 def test_a_corrupt_feature_file_is_computed_again(data, names, backbone, encoded, harm):
-    folder = extract_features(data / "train", names[:1], backbone)
+    folder = extract(data / "train", names[:1], backbone)
     path = folder / "seq_00001.safetensors"
     whole, features = path.read_bytes(), load_file(path)["features"].clone()  # it maps the file
     harmed = {
@@ -103,8 +112,8 @@ def test_a_corrupt_feature_file_is_computed_again(data, names, backbone, encoded
         "other text": b"not features",
     }[harm]
     path.write_bytes(harmed)
-    extract_features(data / "train", names[:1], backbone)
-    assert encoded == [30, 30]
+    extract(data / "train", names[:1], backbone)
+    assert encoded == [FRAMES, FRAMES]
     assert torch.equal(load_file(path)["features"], features)
 
 
@@ -129,9 +138,9 @@ def test_a_killed_run_goes_on_where_it_was(data, names, backbone, encoded, monke
 
         patch.setattr(features_module, "save_features", killed_at_the_third)
         with pytest.raises(Killed):
-            extract_features(data / "train", names, backbone)
-    folder = extract_features(data / "train", names, backbone)
-    assert encoded == [30] * 5  # three before the kill, two after it
+            extract(data / "train", names, backbone)
+    folder = extract(data / "train", names, backbone)
+    assert encoded == [FRAMES] * 5  # three before the kill, two after it
     assert sorted(p.name for p in folder.glob("*.safetensors")) == [
         f"{name}.safetensors" for name in names
     ]
@@ -142,11 +151,11 @@ def test_unreadable_sequences_are_named_at_the_end_and_the_others_kept(data, nam
     (data / "train" / "sequences" / "seq_00001" / "00002.jpg").write_bytes(b"")
     (data / "train" / "sequences" / "seq_00003" / "00002.jpg").unlink()
     with pytest.raises(UserError) as caught:
-        extract_features(data / "train", [*names, "seq_00005"], backbone)
+        extract(data / "train", [*names, "seq_00005"], backbone)
     told = str(caught.value)
     assert "3 of 5 sequences" in told
     assert "seq_00001: frame 2 is no readable image" in told
-    assert "seq_00003: 29 frames instead of 30" in told
+    assert "seq_00003: 3 frames instead of 4" in told
     assert "seq_00005: cannot be read" in told
     kept = sorted(p.stem for p in features_dir(data / "train", backbone).glob("*.safetensors"))
     assert kept == ["seq_00002", "seq_00004"]
@@ -155,7 +164,7 @@ def test_unreadable_sequences_are_named_at_the_end_and_the_others_kept(data, nam
 def test_a_full_disk_ends_in_a_clear_error_and_what_was_done_stays(
     data, names, backbone, encoded, monkeypatch
 ):
-    extract_features(data / "train", names[:2], backbone)
+    extract(data / "train", names[:2], backbone)
 
     def full(*args):
         raise OSError(28, "No space left on device")
@@ -163,29 +172,29 @@ def test_a_full_disk_ends_in_a_clear_error_and_what_was_done_stays(
     with monkeypatch.context() as patch:
         patch.setattr("files.os.fsync", full)
         with pytest.raises(UserError, match="seq_00003.safetensors: No space left"):
-            extract_features(data / "train", names, backbone)
+            extract(data / "train", names, backbone)
     kept = sorted(p.stem for p in features_dir(data / "train", backbone).glob("*.safetensors"))
     assert kept == names[:2]
 
 
 def test_augmented_views_are_added_to_the_plain_one(data, names, backbone):
-    plain = load_file(
-        extract_features(data / "train", names[:1], backbone) / "seq_00001.safetensors"
-    )["features"]
-    folder = extract_features(data / "train", names[:1], backbone, views=3)
+    plain = load_file(extract(data / "train", names[:1], backbone) / "seq_00001.safetensors")[
+        "features"
+    ]
+    folder = extract(data / "train", names[:1], backbone, views=3)
     views = load_file(folder / "seq_00001.safetensors")["features"]
-    assert views.shape == (3, 30, 512)
+    assert views.shape == (3, FRAMES, 512)
     assert torch.equal(views[0], plain[0])
     assert not torch.allclose(views[1], views[0]) and not torch.allclose(views[1], views[2])
 
 
 def test_a_file_with_more_views_than_wanted_serves(data, names, backbone, encoded):
-    folder = extract_features(data / "train", names[:2], backbone, views=2)
+    folder = extract(data / "train", names[:2], backbone, views=2)
     encoded.clear()
-    extract_features(data / "train", names[:2], backbone, views=1)
+    extract(data / "train", names[:2], backbone, views=1)
     assert encoded == []
-    table = load_splits(data)["train"].head(2)
-    assert FeatureDataset(folder, table, views=1).features.shape == (2, 1, 30, 512)
+    table = load_splits(data, seq_frames=FRAMES)["train"].head(2)
+    assert FeatureDataset(folder, table, views=1).features.shape == (2, 1, FRAMES, 512)
 
 
 def test_a_view_is_one_draw_for_all_its_frames_and_the_same_every_time():
@@ -201,8 +210,8 @@ def test_a_view_is_one_draw_for_all_its_frames_and_the_same_every_time():
 
 
 def test_training_draws_from_all_views(data, names, backbone):
-    folder = extract_features(data / "train", names, backbone, views=2)
-    part = FeatureDataset(folder, load_splits(data)["train"], views=2)
+    folder = extract(data / "train", names, backbone, views=2)
+    part = FeatureDataset(folder, load_splits(data, seq_frames=FRAMES)["train"], views=2)
     torch.manual_seed(0)
     drawn = {float(part[0][0].sum()) for _ in range(20)}
     assert len(drawn) == 2
@@ -210,12 +219,12 @@ def test_training_draws_from_all_views(data, names, backbone):
 
 def test_missing_features_are_an_error_that_says_what_to_do(data, tmp_path):
     with pytest.raises(UserError, match="run extract_features again"):
-        FeatureDataset(tmp_path, load_splits(data)["train"])
+        FeatureDataset(tmp_path, load_splits(data, seq_frames=FRAMES)["train"])
 
 
 def test_the_command_computes_labelled_and_unlabelled_sequences(data):
-    write_sequence(data / "test" / "sequences" / "seq_00003", 0, seed=3)
-    command = [sys.executable, "features.py", "--weights", "random"]
+    write_sequence(data / "test" / "sequences" / "seq_00003", 0, seed=3, frames=FRAMES)
+    command = [sys.executable, "features.py", "--weights", "random", "--seq-frames", str(FRAMES)]
     told = subprocess.run(
         [*command, str(data / "test"), str(data / "nothing")], capture_output=True, text=True
     )
@@ -225,12 +234,12 @@ def test_the_command_computes_labelled_and_unlabelled_sequences(data):
 
 
 def test_gradients_of_the_head_are_the_same_by_both_ways(data, names, backbone):
-    table = load_splits(data)["train"].head(1)
-    folder = extract_features(data / "train", names[:1], backbone)
+    table = load_splits(data, seq_frames=FRAMES)["train"].head(1)
+    folder = extract(data / "train", names[:1], backbone)
     gradients = []
     for features in (
         FeatureDataset(folder, table)[0][0].unsqueeze(0),
-        SequenceDataset(data / "train", table)[0][0].unsqueeze(0),
+        SequenceDataset(data / "train", table, seq_frames=FRAMES)[0][0].unsqueeze(0),
     ):
         torch.manual_seed(0)
         model = RES_LSTM(backbone).eval()

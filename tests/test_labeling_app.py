@@ -6,7 +6,6 @@ import shutil
 import stat
 import struct
 import threading
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -144,14 +143,14 @@ def test_the_state_is_all_that_the_page_shows_of_a_split(client, data):
 def test_one_folder_that_may_not_be_read_stops_nobody_from_labelling_the_others(
     client, data, monkeypatch
 ):
-    folder, iterdir = data / "train" / "sequences" / TWO, Path.iterdir
+    folder, listdir = data / "train" / "sequences" / TWO, os.listdir
 
     def refuses(path):
         if path == folder:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return iterdir(path)
+        return listdir(path)
 
-    monkeypatch.setattr(Path, "iterdir", refuses)
+    monkeypatch.setattr("frames.os.listdir", refuses)
     state = client.get("/state").json()
     assert state["names"] == [ONE, TWO, THREE, FOUR] and state["seq_frames"] == 2
     told = client.get("/frames", params={"split": "train", "sequence": TWO})

@@ -1,0 +1,158 @@
+"""Time and memory against the number of sequences: 100, 1,000, 10,000 and 100,000 of them.
+
+    python benchmarks/growth.py [--sizes 100 1000 10000 100000] [--picture benchmarks/growth.png]
+
+Reading a split, what extraction does when every feature is there, loading the features, and one
+epoch of training. The frames are noise and the features random (synthetic), hard links to those of
+ten sequences, so 100,000 need 1 GB of disk instead of 20; what has to come from a real disk
+comes slower. Each size in a process of its own. About 10 minutes on 2 plain cores.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from math import log
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dataset import FeatureDataset, load_splits
+from features import extract_features, features_dir, save_features, stamp_frames
+from frames import frame_names, read_bytes
+from model import RES_LSTM, build_backbone
+from results import peak_rss_mb
+from train_utils import seed_everything, train_one_epoch
+
+FRAMES, SOURCES = 30, 10  # ext4 allows 65,000 links to a file
+STAGES = {
+    "read": "reading the split",
+    "extract": "extraction, nothing to do",
+    "load": "loading the features",
+    "epoch": "one epoch",
+}
+
+
+def name_of(k: int) -> str:
+    return f"seq_{k:06d}"
+
+
+def write_sources(split_dir: Path, backbone: nn.Module) -> None:
+    """The sequences that all others are links to, with features of their own."""
+    rng = np.random.default_rng(0)
+    for k in range(SOURCES):
+        folder = split_dir / "sequences" / name_of(k)
+        folder.mkdir(parents=True)
+        for number in range(1, FRAMES + 1):
+            picture = rng.integers(0, 60, (224, 224, 3), np.uint8)
+            cv2.imwrite(str(folder / f"{number:05d}.jpg"), picture)
+        fingerprint = read_bytes(folder)[1]
+        path = features_dir(split_dir, backbone) / f"{name_of(k)}.safetensors"
+        save_features(path, torch.rand(1, FRAMES, 512), fingerprint, stamp_frames(folder))
+
+
+def grow(split_dir: Path, features: Path, first: int, last: int) -> None:
+    """Adds the sequences first to last (not included), and writes the labels of all."""
+    sequences, names = split_dir / "sequences", frame_names(split_dir / "sequences" / name_of(0))
+    for k in tqdm(range(first, last), "Linking", leave=False):
+        source = name_of(k % SOURCES)
+        os.mkdir(sequences / name_of(k))
+        for name in names:
+            os.link(f"{sequences}/{source}/{name}", f"{sequences}/{name_of(k)}/{name}")
+        os.link(features / f"{source}.safetensors", features / f"{name_of(k)}.safetensors")
+    rows = "".join(f"{name_of(k)},{k % 2}\n" for k in range(last))
+    (split_dir / f"{split_dir.name}.csv").write_text("sequence,label\n" + rows)
+
+
+def measure(data_dir: Path) -> dict[str, dict[str, float]]:
+    """{stage: seconds, and the most memory of this process by its end, in MB}."""
+    figures, backbone = {}, build_backbone("random")[0]
+    start_mb = peak_rss_mb()
+    begun = time.perf_counter()
+
+    def done(stage: str) -> None:
+        nonlocal begun
+        now = time.perf_counter()
+        figures[stage] = {"sec": now - begun, "peak_mb": peak_rss_mb()}
+        begun = time.perf_counter()
+
+    table = load_splits(data_dir, splits=("train",))["train"]
+    done("read")
+    names = list(table["sequence"])
+    folder = extract_features(data_dir / "train", names, backbone, precision="fp32")
+    done("extract")
+    train_set = FeatureDataset(folder, table)
+    done("load")
+    seed_everything(0)
+    model = RES_LSTM(backbone)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=1e-4, fused=True)
+    loader = DataLoader(train_set, batch_size=4, shuffle=True)
+    train_one_epoch(model, loader, optimizer, nn.BCEWithLogitsLoss())
+    done("epoch")
+    return figures | {"start": {"sec": 0.0, "peak_mb": start_mb}}
+
+
+def plot_growth(figures: dict[int, dict], path: Path) -> None:
+    sizes = list(figures)
+    picture, (times, memory) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    for stage, title in STAGES.items():
+        times.loglog(sizes, [figures[n][stage]["sec"] for n in sizes], "o-", label=title)
+    times.loglog(sizes, [n / 1e4 for n in sizes], ":", color="grey", label="linear: 0.1 ms each")
+    times.set(xlabel="sequences", ylabel="seconds", title="Time")
+    times.legend()
+    peaks = [max(stage["peak_mb"] for stage in figures[n].values()) / 1000 for n in sizes]
+    memory.semilogx(sizes, peaks, "o-", label="peak of the whole process")
+    memory.axhline(4, ls=":", color="grey", label="4 GB")
+    memory.set(xlabel="sequences", ylabel="GB", title="Memory", ylim=(0, 4.4))
+    memory.legend()
+    picture.suptitle("Growth (synthetic frames, hard links)")
+    picture.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time and memory against the number of sequences.")
+    add = parser.add_argument
+    add("--sizes", type=int, nargs="+", default=[100, 1000, 10_000, 100_000], metavar="N")
+    add("--picture", type=Path, help="draws them there")
+    options = parser.parse_args()
+    backbone, figures = build_backbone("random")[0], {}
+    with tempfile.TemporaryDirectory() as scratch:
+        data_dir = Path(scratch)
+        split_dir, there = data_dir / "train", SOURCES
+        write_sources(split_dir, backbone)
+        features = features_dir(split_dir, backbone)
+        for size in sorted(options.sizes):
+            grow(split_dir, features, there, size)
+            there = size
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                figures[size] = pool.submit(measure, data_dir).result()
+            stages = figures[size]
+            told = [f"{title} {stages[stage]['sec']:.2f} s" for stage, title in STAGES.items()]
+            peak_mb = stages["epoch"]["peak_mb"]
+            print(f"{size:7,} sequences: {', '.join(told)}, at most {peak_mb:.0f} MB")
+    if options.picture:
+        plot_growth(figures, options.picture)
+    last, most = sorted(figures)[-2:]
+    result = {"sequences": most, "peak_mb": round(figures[most]["epoch"]["peak_mb"])}
+    for stage in STAGES:  # 1: linear
+        ratio = figures[most][stage]["sec"] / figures[last][stage]["sec"]
+        result[f"{stage}_sec"] = round(figures[most][stage]["sec"], 2)
+        result[f"{stage}_exponent"] = round(log(ratio) / log(most / last), 2)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
