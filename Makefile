@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help run notebook test lint bench bench-collecting bench-damage bench-labeling bench-detecting label detect clean
+.PHONY: help run notebook test lint bench bench-extraction bench-growth bench-scaling bench-collecting bench-damage bench-labeling bench-detecting label detect clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -35,6 +35,15 @@ test: lint  ## Lint, then run every test
 
 bench: $(STAMP)  ## Time the experiment against the original's way (ARGS="--sequences 8")
 	$(BIN)/python benchmarks/experiment.py $(ARGS)
+
+bench-extraction: $(STAMP)  ## Time every way to run the backbone (ARGS="--data Data/train")
+	$(BIN)/python benchmarks/extraction.py $(ARGS)
+
+bench-growth: $(STAMP)  ## Time and memory of 100 to 100,000 sequences (ARGS="--sizes 100 1000")
+	$(BIN)/python benchmarks/growth.py $(ARGS)
+
+bench-scaling: $(STAMP)  ## Time extraction on Ray by one and two workers (ARGS="--sequences 48")
+	$(BIN)/python benchmarks/scaling.py $(ARGS)
 
 bench-collecting: $(STAMP)  ## Time collecting against seeking by frame number (ARGS="--minutes 10")
 	$(BIN)/python benchmarks/collecting.py $(ARGS)

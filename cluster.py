@@ -17,6 +17,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from files import UserError, one_writer
@@ -42,17 +43,26 @@ def as_path(name: str) -> Path:
         from upath import UPath
     except ImportError as error:
         raise UserError(f"{name}: {REMEDY}") from error
-    return UPath(name)
+    try:
+        path = UPath(name)
+        path.fs  # noqa: B018, imports what the kind of address needs
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{name}: {error}") from error
+    return path
 
 
-def connect(address: str) -> None:
-    """Joins the cluster at an address; "" is RAY_ADDRESS, or else one begun on this machine."""
+def connect(address: str, ship: bool = True) -> None:
+    """Joins the cluster at an address, or begins one on this machine ("" without RAY_ADDRESS).
+
+    ship: send this project's code there; otherwise every machine has it at this one's path.
+    """
     try:
         import ray
         import upath  # noqa: F401
     except ImportError as error:
         raise UserError(REMEDY) from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray tells its makers unless told not to
+    address = address or os.environ.get("RAY_ADDRESS", "local")
     if ":" in address:
         host, port = address.removeprefix("ray://").split(":")
         try:
@@ -61,20 +71,23 @@ def connect(address: str) -> None:
             raise UserError(
                 f"no Ray cluster answers at {address} ({error}): is `ray start --head` there?"
             ) from error
-    with tempfile.TemporaryDirectory() as code:  # without Data, which may be large
-        for file in [*HERE.glob("*.py"), *HERE.glob("*.html")]:
-            shutil.copy(file, code)
-        shown = {"TQDM_DISABLE": "1"}  # the driver shows Ray's own progress
+    # The driver shows Ray's own progress; a worker of one core has one thread.
+    settings = {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as code:
+        if ship and address != "local":
+            for file in [*HERE.glob("*.py"), *HERE.glob("*.html")]:  # not Data, which may be large
+                shutil.copy(file, code)
+            where = {"working_dir": code}
+        else:
+            where, known = {}, os.environ.get("PYTHONPATH", "")
+            settings["PYTHONPATH"] = os.pathsep.join([str(HERE), known]).rstrip(os.pathsep)
         try:
-            ray.init(
-                address or None,
-                runtime_env={"working_dir": code, "env_vars": shown},
-                logging_level="ERROR",
-            )
-        except (ConnectionError, ValueError) as error:
+            ray.init(address, runtime_env={"env_vars": settings, **where}, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"no Ray cluster answers at {address or 'this machine'} ({error}): is "
-                "`ray start --head` there?"
+                f"cannot join the Ray cluster at {address} ({error}): it wants the same versions "
+                "of Python and Ray, and this on one of its machines, or ray://HOST:10001 from "
+                "outside"
             ) from error
 
 
@@ -88,43 +101,58 @@ def extract_on_ray(
 ) -> Path:
     """features.extract_features on the cluster that connect has joined: the same files.
 
-    split_dir is one folder for all machines, by path or by address. precision "auto" is what the
-    GPUs of the cluster, or else this machine, are quickest with.
+    split_dir is one folder for all machines, by path or by address.
     """
     import ray
-    import torch
 
-    from encoder import best_device, pick_precision
     from features import features_dir, remove_leftovers, report_failures
 
     if not hasattr(split_dir, "fs"):
         split_dir = split_dir.resolve()
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    if precision == "auto" and gpus and not torch.cuda.is_available():
-        precision = "bf16"
-    precision = pick_precision(precision, best_device() if gpus else "cpu")
+    precision = choose_precision(precision)
     folder = features_dir(split_dir, backbone, precision)
     with nullcontext() if hasattr(folder, "fs") else one_writer(folder):
         if not hasattr(folder, "fs"):
             remove_leftovers(folder)
         about = (ray.put(backbone), split_dir, folder, views, seq_frames, precision)
         rows = map_on_actors(SequenceEncoder, about, sequences, MOST_SEQUENCES)
-        failures = sorted(f"{row['item']}: {row['problem']}" for row in rows if row["problem"])
-    report_failures(split_dir, failures, len(sequences))
+        failures = []
+        for row in rows:
+            if row["end"]:
+                raise UserError(row["end"])
+            if row["problem"]:
+                failures.append(f"{row['item']}: {row['problem']}")
+    report_failures(split_dir, sorted(failures), len(sequences))
     return folder
 
 
-def detect_on_ray(matches: list[Path | str], options: argparse.Namespace) -> Iterator[dict]:
+def choose_precision(precision: str) -> str:
+    """encoder.pick_precision for all workers: of a GPU of the cluster, or else of this machine."""
+    import ray
+
+    from encoder import pick_precision
+
+    if not ray.cluster_resources().get("GPU"):
+        return pick_precision(precision, "cpu")
+    return ray.get(ray.remote(num_gpus=1)(pick_precision).remote(precision, "cuda"))
+
+
+def detect_on_ray(
+    matches: list[Path | str], detector, options: argparse.Namespace
+) -> Iterator[dict]:
     """detecting_rallies.detect_one of each match, one to a core (or GPU), as they are done.
 
     Rows of item (the match), told (lines of text) and problem ("" if all went well).
     """
+    import ray
+
+    detector = replace(detector, precision=choose_precision(options.precision))
     options = argparse.Namespace(**vars(options))
-    for name in ("model", "out", "data"):  # workers have working folders of their own
+    for name in ("out", "data"):  # workers have working folders of their own
         if given := getattr(options, name):
             setattr(options, name, given.absolute())
     names = [str(match.resolve()) if isinstance(match, Path) else match for match in matches]
-    return map_on_actors(MatchDetector, (options,), names, 1)
+    return map_on_actors(MatchDetector, (ray.put(detector), options), names, 1)
 
 
 def map_on_actors(actor: type, about: tuple, items: list[str], most: int) -> Iterator[dict]:
@@ -132,6 +160,8 @@ def map_on_actors(actor: type, about: tuple, items: list[str], most: int) -> Ite
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
+    if not items:
+        return
     DataContext.get_current().enable_progress_bars = len(items) > most
     found = ray.cluster_resources()
     gpus, cores = int(found.get("GPU", 0)), max(int(found.get("CPU", 1)), 1)
@@ -148,46 +178,50 @@ def map_on_actors(actor: type, about: tuple, items: list[str], most: int) -> Ite
         num_gpus=1 if gpus else None,
         num_cpus=None if gpus else 1,
     )
-    return rows.iter_rows()
+    yield from rows.iter_rows()
 
 
 class SequenceEncoder:
-    """An actor of Ray Data: names of sequences in, whether they were computed and problems out."""
+    """An actor of Ray Data: names of sequences in; out each one's problem, and what ends the job."""
 
     def __init__(self, backbone, split_dir, folder, views, seq_frames, precision):
         import ray
+        import torch
 
-        from encoder import best_device, build_encoder
+        from encoder import build_encoder
 
-        self.device = best_device()
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"  # no core each for MPS
         self.encoder = build_encoder(ray.get(backbone), self.device, precision)
         self.where = split_dir, folder, views, seq_frames
 
     def __call__(self, batch: dict) -> dict:
         from encoder import encoding_pool
-        from features import compute_sequence
+        from features import UnreadableError, compute_sequence
 
         split_dir, *rest = self.where
 
-        def compute(name: str) -> tuple[bool, str]:
+        def compute(name: str) -> tuple[str, str]:
             try:
-                return compute_sequence(self.encoder, split_dir, name, *rest), ""
-            except UserError as error:
-                return False, str(error)
+                compute_sequence(self.encoder, split_dir, name, *rest)
+            except UnreadableError as error:
+                return str(error), ""
+            except UserError as error:  # raised, Ray would wrap it in pages of its own
+                return "", str(error)
+            return "", ""
 
         names = [str(item) for item in batch["item"]]
         with encoding_pool(self.device) as pool:
-            computed, problems = zip(*pool.map(compute, names), strict=True)
-        return {"item": names, "computed": list(computed), "problem": list(problems)}
+            problems, ends = zip(*pool.map(compute, names), strict=True)
+        return {"item": names, "problem": list(problems), "end": list(ends)}
 
 
 class MatchDetector:
     """An actor of Ray Data: a match in, what was said of it and what went wrong out."""
 
-    def __init__(self, options: argparse.Namespace):
-        from detecting_rallies import load_with_settings
+    def __init__(self, detector, options: argparse.Namespace):
+        import ray
 
-        self.options, self.detector = options, load_with_settings(options)
+        self.detector, self.options = ray.get(detector), options
 
     def __call__(self, batch: dict) -> dict:
         from detecting_rallies import detect_or_say

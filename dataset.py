@@ -71,7 +71,7 @@ def load_splits(
 
 
 def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: bool):
-    """(table of sequence and label, list of problems, {print: sequence}) of one split."""
+    """(table of sequence and label, list of problems, {print: sequences}) of one split."""
     empty = pd.DataFrame({"sequence": pd.Series(dtype=str), "label": pd.Series(dtype=int)})
     csv, sequences_dir = split_dir / f"{split_dir.name}.csv", split_dir / "sequences"
     if not split_dir.is_dir():
@@ -129,8 +129,8 @@ def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep:
 
 def _look_at_all(
     sequences_dir: Path, sequences: list[str], seq_frames: int, deep: bool
-) -> tuple[list[str], dict[str, str]]:
-    """('name (what is wrong)' of the bad sequences, {print of the middle frame: name} of all)."""
+) -> tuple[list[str], dict[str, list[str]]]:
+    """('name (what is wrong)' of the bad sequences, {print of the middle frame: names} of all)."""
 
     def look_at(sequence: str) -> tuple[str | None, str | None]:
         folder = sequences_dir / sequence
@@ -146,7 +146,11 @@ def _look_at_all(
         checks = tqdm(pool.map(look_at, sequences), name, len(sequences), unit="seq", leave=False)
         damaged, prints = zip(*checks, strict=True) if sequences else ((), ())
     named = zip(prints, sequences, strict=True)
-    return [p for p in damaged if p], {p: sequence for p, sequence in named if p}
+    by_print: dict[str, list[str]] = {}
+    for key, sequence in named:
+        if key:
+            by_print.setdefault(key, []).append(sequence)
+    return [p for p in damaged if p], by_print
 
 
 def _videos_in_two_splits(data_dir: Path, splits: tuple[str, ...]) -> list[str]:
@@ -168,21 +172,31 @@ def _videos_in_two_splits(data_dir: Path, splits: tuple[str, ...]) -> list[str]:
     return problems
 
 
-def _frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, str]]) -> list[str]:
+def _frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, list[str]]]) -> list[str]:
     """Problems of splits that share frames, as when a video was collected under two names.
 
     Stills, 30 times the same picture such as a black one, are no problem: two matches can share
     them. Only what shares its middle frame is read as a whole.
     """
-    problems = []
+
+    def whole_prints(split: str, names: list[str]) -> dict[str, str]:
+        found = {}
+        for name in names:
+            try:
+                frames, fingerprint = read_bytes(data_dir / split / "sequences" / name, None)
+            except UserError as error:
+                problems.append(f"{data_dir / split}: {name} {error}")
+                continue
+            if len(set(frames)) > 1:
+                found[fingerprint] = name
+        return found
+
+    problems: list[str] = []
     for one, other in combinations(prints, 2):
         shared = []
         for key in prints[one].keys() & prints[other].keys():
-            pair = [(split, prints[split][key]) for split in (one, other)]
-            folders = [data_dir / split / "sequences" / name for split, name in pair]
-            (frames, first), (_, second) = (read_bytes(folder, None) for folder in folders)
-            if first == second and len(set(frames)) > 1:
-                shared.append((pair[0][1], pair[1][1]))
+            ours, theirs = (whole_prints(split, prints[split][key]) for split in (one, other))
+            shared += [(ours[same], theirs[same]) for same in ours.keys() & theirs.keys()]
         if shared:
             problems.append(
                 f"{len(shared)} sequences are in both {one} and {other}, to the byte, such as "
@@ -232,9 +246,11 @@ class FeatureDataset(Dataset):
         self.labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
         self.paths = [Path(features_dir) / f"{name}.safetensors" for name in table["sequence"]]
         _, T, D = load_features(self.paths[0]).shape
-        self.features = None  # (N, V, T, D)
+        self.features = None
         if len(self.paths) * views * T * D * 4 <= most_bytes:
-            self.features = torch.stack([load_features(path)[:views] for path in self.paths])
+            self.features = torch.empty(len(self.paths), views, T, D)
+            for row, path in zip(self.features, self.paths, strict=True):
+                row.copy_(load_features(path)[:views])
         elif missing := [path for path in self.paths if not path.is_file()]:
             load_features(missing[0])  # to say so before hours of training
 

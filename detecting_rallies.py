@@ -115,7 +115,7 @@ def detect_each(matches: list[Path | str], detector, options: argparse.Namespace
             yield detect_or_say(match, detector, options, print)
     elif matches:
         connect(options.ray)
-        for row in detect_on_ray(matches, options):
+        for row in detect_on_ray(matches, detector, options):
             print(row["told"])
             yield row["problem"]
 

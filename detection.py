@@ -131,7 +131,7 @@ def extract_shown(
         desc=video.path.name,
         unit="",
         bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {unit}",
-        disable=not progress,
+        **({} if progress else {"disable": True}),  # otherwise TQDM_DISABLE decides
     ) as bar:
 
         def show(done_sec: float, computed_sec: float) -> None:

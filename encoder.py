@@ -23,10 +23,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from files import PRECISIONS, UserError
 from model import PREPROCESSING
-from stem import Stem
-from winograd import WinogradBlock
 
 CPU_BATCH = {torch.float32: 30, torch.bfloat16: 15}  # frames; other batches, other last bits
+GPU_BATCH, MOST_STREAMS = 60, 8  # frames, threads: so that a GPU's memory does not run out
 
 
 def best_device() -> torch.device:
@@ -62,8 +61,15 @@ def build_encoder(
     Winograd's. Features agree with the backbone's to about 1e-5, in bf16 their cosine is 0.9999 or
     more (tests).
     """
-    encoder = fold(backbone, precision)
-    if precision == "fp32" and torch.device(device).type == "cpu":
+    encoder, kind = fold(backbone, precision), torch.device(device).type
+    if precision == "fp32" and kind == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # 10 bits are not fp32
+    if precision == "fp32" and kind == "cpu":
+        try:  # not above: Numba looks for a place to keep what it compiles
+            from stem import Stem
+            from winograd import WinogradBlock
+        except RuntimeError as error:
+            raise UserError(f"{error}: set NUMBA_CACHE_DIR to a folder to write in") from error
         layers = [encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4]
         stem = Stem(encoder.conv1, encoder.centre.value)
         encoder = nn.Sequential(OrderedDict(stem=stem))
@@ -112,7 +118,7 @@ class Centre(nn.Module):
 def encode(encoder: nn.Sequential, frames: torch.Tensor) -> torch.Tensor:
     """uint8 RGB frames (N, 3, 224, 224) -> float32 features (N, 512) on the CPU."""
     kept = next(encoder.buffers())
-    size = CPU_BATCH[kept.dtype] if kept.device.type == "cpu" else max(len(frames), 1)
+    size = CPU_BATCH[kept.dtype] if kept.device.type == "cpu" else GPU_BATCH
     features = []
     with torch.inference_mode():
         for part in frames.split(size):
@@ -122,10 +128,11 @@ def encode(encoder: nn.Sequential, frames: torch.Tensor) -> torch.Tensor:
 
 
 def count_streams(device: torch.device | str) -> int:
-    """How many threads may encode at once: all cores, but one where MPS computes."""
+    """How many threads may decode and encode at once: all cores, but one where MPS computes."""
     kind = torch.device(device).type
-    cores = torch.get_num_threads() if kind == "cpu" else os.cpu_count() or 1
-    return 1 if kind == "mps" else cores
+    if kind == "cpu":
+        return torch.get_num_threads()
+    return 1 if kind == "mps" else min(os.cpu_count() or 1, MOST_STREAMS)
 
 
 @contextmanager

@@ -39,7 +39,8 @@ def write_whole(path: str | Path, data: bytes) -> None:
     """Writes `data` beside `path`, syncs it and renames it over `path`: old or new, never half.
 
     Raises UserError (the old file stays) when the disk is full or the folder cannot be written.
-    Paths of fsspec's file systems are written by them, beside and moved over, too.
+    Paths of fsspec's file systems are written by them, beside and moved over, too; there a kill
+    leaves the .part behind.
     """
     path = Path(path) if isinstance(path, str) else path
     writer = f"{os.getpid()}-{secrets.token_hex(4)}"  # numbers of processes repeat on a cluster

@@ -92,16 +92,20 @@ def extract_match(
 
         encoder = build_encoder(backbone, device, precision)
         ahead, computed, parts = 2 * count_streams(device), 0, []
-        with ThreadPoolExecutor(1) as reader, encoding_pool(device) as pool:
-            decoded = read_ahead(reader, batches, read_batch, ahead)
-            for ((piece, _, _), _), job in read_ahead(pool, decoded, encode_batch, ahead):
-                parts.append(job.result())
-                computed += len(parts[-1])
-                if sum(map(len, parts)) == sizes[piece]:
-                    save_features(_path(folder, piece), torch.cat(parts)[None], fingerprint)
-                    parts = []
-                done_sec = computed * every / GRID_FPS
-                on_progress(there_sec + done_sec, done_sec)
+        reader = ThreadPoolExecutor(1)
+        with encoding_pool(device) as pool:
+            try:
+                decoded = read_ahead(reader, batches, read_batch, ahead)
+                for ((piece, _, _), _), job in read_ahead(pool, decoded, encode_batch, ahead):
+                    parts.append(job.result())
+                    computed += len(parts[-1])
+                    if sum(map(len, parts)) == sizes[piece]:
+                        save_features(_path(folder, piece), torch.cat(parts)[None], fingerprint)
+                        parts = []
+                    done_sec = computed * every / GRID_FPS
+                    on_progress(there_sec + done_sec, done_sec)
+            finally:
+                reader.shutdown(cancel_futures=True)
     return folder
 
 

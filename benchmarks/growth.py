@@ -128,6 +128,8 @@ def main() -> None:
     add("--sizes", type=int, nargs="+", default=[100, 1000, 10_000, 100_000], metavar="N")
     add("--picture", type=Path, help="draws them there")
     options = parser.parse_args()
+    if len(set(options.sizes)) < 2:
+        parser.error("growth is from one size to another: give two or more")
     backbone, figures = build_backbone("random")[0], {}
     with tempfile.TemporaryDirectory() as scratch:
         data_dir = Path(scratch)

@@ -13,7 +13,7 @@ import cluster
 import detecting_rallies
 from cluster import as_path, connect, extract_on_ray, split_address
 from conftest import write_sequence, write_video
-from features import extract_features, features_dir
+from features import extract_features, features_dir, list_sequences
 from files import UserError
 from model import save_model
 
@@ -31,7 +31,7 @@ def nodes():
     started = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         started.add_node(num_cpus=1)
-    connect(started.address)
+    connect(started.address, ship=False)  # these nodes share the folder that it would be sent to
     yield started
     ray.shutdown()
     started.shutdown()
@@ -140,25 +140,62 @@ def test_features_are_those_without_ray_to_the_bit(job, backbone, tmp_path):
     assert contents(folder) == {name: on_ray[name] for name in contents(folder)}
 
 
+def test_the_code_goes_to_the_workers_by_itself(nodes, tmp_path):
+    script = (
+        f"import sys; sys.path.insert(0, {str(REPO)!r})\n"
+        "import ray; from cluster import connect\n"
+        f"connect({nodes.address!r})\n"
+        "print(ray.get(ray.remote(lambda: __import__('files').__file__).remote()))\n"
+    )
+    command = [sys.executable, "-c", script]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    found = Path(told.stdout.strip())
+    assert found.name == "files.py" and found.parent != REPO, told.stderr
+
+
+def run_here(actor, about, items, most):
+    """map_on_actors without workers, in this process."""
+    rows = actor(*about)({"item": items})
+    yield from (dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True))
+
+
 def test_a_folder_by_address_is_read_and_written_through_fsspec(
     nodes, tmp_path, backbone, monkeypatch
 ):
-    def here(actor, about, items, most):  # the paths are what this is about
-        rows = actor(*about)({"item": items})
-        return [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
-
-    monkeypatch.setattr(cluster, "map_on_actors", here)
-    split = tmp_path / "train"
-    names = write_split(split, 2)
-    folder = extract_on_ray(as_path(f"file://{split}"), names, backbone, seq_frames=FRAMES)
-    assert str(folder).startswith("file:")
-    by_address = contents(features_dir(split, backbone))
-    assert len(by_address) == 2 and not list(features_dir(split, backbone).glob(".*"))
-    shutil.rmtree(features_dir(split, backbone))
-    extract_features(split, names, backbone, seq_frames=FRAMES)
-    for name, data in contents(features_dir(split, backbone)).items():
+    monkeypatch.setattr(cluster, "map_on_actors", run_here)  # workers have no memory:// in common
+    write_split(tmp_path / "train", 2)
+    split = as_path("memory://bucket/train")
+    split.fs.put(str(tmp_path / "train"), "/bucket/", recursive=True)
+    names = list_sequences(split)
+    assert names == ["seq_00001", "seq_00002"]
+    folder = extract_on_ray(split, names, backbone, seq_frames=FRAMES)
+    by_address = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert str(folder).startswith("memory:") and len(by_address) == 2
+    alone = extract_features(tmp_path / "train", names, backbone, seq_frames=FRAMES)
+    for name, data in contents(alone).items():
         numbers = FRAMES * 512 * 4  # bytes: no times of frames go with these
         assert data[-numbers:] == by_address[name][-numbers:]
+
+
+@pytest.mark.parametrize("address", ["nokind://bucket/train", "gs://bucket/train"])
+def test_an_address_of_a_kind_that_is_not_installed_is_named(address):
+    with pytest.raises(UserError, match=address):
+        as_path(address)
+
+
+def test_a_full_disk_ends_the_job_in_its_own_words(nodes, tmp_path, backbone, monkeypatch):
+    def full(path, data):
+        raise UserError(f"cannot write {path.name}: No space left on device")
+
+    monkeypatch.setattr(cluster, "map_on_actors", run_here)
+    monkeypatch.setattr("features.write_whole", full)
+    names = write_split(tmp_path / "train", 2)
+    with pytest.raises(UserError, match="^cannot write seq_00001.safetensors: No space left"):
+        extract_on_ray(tmp_path / "train", names, backbone, seq_frames=FRAMES)
+
+
+def test_no_items_are_no_job():
+    assert list(cluster.map_on_actors(None, (), [], 1)) == []
 
 
 def test_matches_are_those_without_ray_and_a_bad_one_costs_only_itself(
@@ -173,7 +210,6 @@ def test_matches_are_those_without_ray_and_a_bad_one_costs_only_itself(
             write_video(tmp_path / where / f"m{k}.mp4", "30", 60 + k)
         (tmp_path / where / "bad.mp4").write_bytes(b"no video")
         spread = ["--ray", nodes.address] if where == "cluster" else []
-        monkeypatch.setattr(cluster, "connect", lambda address: None)
         monkeypatch.setattr(detecting_rallies, "connect", lambda address: None)  # it is, here
         arguments = [str(tmp_path / where), "--model", str(path), "--hop-sec", "0.1", *spread]
         assert detecting_rallies.main(arguments) == 1

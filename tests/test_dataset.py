@@ -235,6 +235,18 @@ def test_frames_in_two_splits_are_found_whatever_their_video_is_called(data):
     assert "1 sequences are in both train and test, to the byte, such as seq_00004" in text
 
 
+def test_frames_in_two_splits_are_found_behind_a_still_that_shares_their_middle(data):
+    for split in ("train", "test"):
+        (data / split / "sequences.csv").unlink()
+    sequences = data / "train" / "sequences"
+    copied = data / "test" / "sequences" / "seq_00002"
+    shutil.rmtree(copied)
+    shutil.copytree(sequences / "seq_00002", copied)
+    for path in (sequences / "seq_00004").iterdir():
+        shutil.copy(sequences / "seq_00002" / "00016.jpg", path)
+    assert "1 sequences are in both train and test, to the byte" in problems(data)
+
+
 def test_a_black_second_in_two_splits_is_no_problem(data):
     for split in ("train", "test"):
         for k in range(1, 31):

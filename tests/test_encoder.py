@@ -159,7 +159,7 @@ def test_a_pool_computes_with_a_thread_a_core_and_leaves_torch_as_it_was(monkeyp
     assert after == blas
     assert count_streams("cpu") == 2 and count_streams("mps") == 1
     monkeypatch.setattr(encoder.os, "cpu_count", lambda: 16)
-    assert count_streams("cuda") == 16  # cores that decode beside the GPU
+    assert count_streams("cuda") == 8  # cores that decode beside the GPU, no more
 
 
 def test_a_pool_that_ends_in_an_error_leaves_torch_as_it_was():
