@@ -182,7 +182,7 @@ def map_on_actors(actor: type, about: tuple, items: list[str], most: int) -> Ite
 
 
 class SequenceEncoder:
-    """An actor of Ray Data: names of sequences in; out each one's problem, and what ends the job."""
+    """An actor of Ray Data: names of sequences in; out the problem of each, what ends the job."""
 
     def __init__(self, backbone, split_dir, folder, views, seq_frames, precision):
         import ray
