@@ -90,7 +90,7 @@ def test_a_run_that_was_ended_goes_on_where_it_was(tmp_path, video, backbone, en
     assert sum(encoded) == 300 - done * 40
 
 
-def test_a_killed_run_leaves_whole_pieces_only(tmp_path, video, backbone):
+def test_a_killed_run_leaves_whole_pieces_only(tmp_path, video, backbone, monkeypatch):
     script = (
         "import os, sys; sys.path[:0] = sys.argv[3:]\n"
         "import match_features\nfrom model import build_backbone\nfrom video import open_video\n"
@@ -103,7 +103,7 @@ def test_a_killed_run_leaves_whole_pieces_only(tmp_path, video, backbone):
     assert subprocess.run(command, check=False).returncode == -9
     pieces = list((tmp_path / "out").rglob("*.safetensors"))
     assert len(pieces) == 2
-    match_features.PIECE_STEPS = 5
+    monkeypatch.setattr(match_features, "PIECE_STEPS", 5)
     folder = extract_match(open_video(video), backbone, tmp_path / "out", 10)
     assert load_steps(folder, 0, 30).isfinite().all()
     assert not list(folder.glob(".*.part"))
