@@ -62,15 +62,15 @@ class OriginalDataset(Dataset):
         return torch.stack(frames), torch.tensor(float(k % 2))
 
 
-def time_original(folders: list[Path]) -> float:
+def time_original(folders: list[Path], device: torch.device | str = "cpu") -> float:
     """Seconds of one pass of training in the original's way: the backbone in every step."""
-    model = RES_LSTM(build_backbone("random")[0])
+    model = RES_LSTM(build_backbone("random")[0]).to(device)
     nn.Module.train(model)  # all of it, the backbone's batch norm too, as the original did
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     criterion = nn.BCEWithLogitsLoss()
     start = time.perf_counter()
     for frames, labels in DataLoader(OriginalDataset(folders), batch_size=4, shuffle=True):
-        loss = criterion(model(frames).squeeze(1), labels)
+        loss = criterion(model(frames.to(device)).squeeze(1), labels.to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

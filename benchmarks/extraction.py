@@ -195,7 +195,7 @@ def main() -> None:
             shutil.rmtree(split_dir / "features", ignore_errors=True)
             extract_features(split_dir, names, backbone, device=device)
 
-        runs = {ORIGINAL: (lambda: time_original(folders[:4]), count)}
+        runs = {ORIGINAL: (lambda: time_original(folders[:4], device), count)}
         for name, run in ways(backbone, pixels, device, precisions).items():
             runs[name] = (run, count)
         runs[PIPELINE] = (pipeline, 30 * len(names))
