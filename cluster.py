@@ -32,6 +32,8 @@ def split_address(ray: str | None, names: list[str]) -> tuple[str | None, list[s
     """(address, names) of `--ray [ADDRESS]`, which takes the name behind it for an address."""
     if not ray or ADDRESS.fullmatch(ray):
         return ray, names
+    if "/" not in ray and not Path(ray).exists():
+        raise UserError(f"--ray {ray}: that is neither there nor an address, HOST:PORT")
     return "", [ray, *names]
 
 
@@ -47,7 +49,7 @@ def as_path(name: str) -> Path:
         path = UPath(name)
         path.fs  # noqa: B018, imports what the kind of address needs
     except (ImportError, ValueError) as error:
-        raise UserError(f"{name}: {error}") from error
+        raise UserError(f"{name}: {error} (with pip, on every machine)") from error
     return path
 
 
@@ -63,6 +65,10 @@ def connect(address: str, ship: bool = True) -> None:
         raise UserError(REMEDY) from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray tells its makers unless told not to
     address = address or os.environ.get("RAY_ADDRESS", "local")
+    if not ADDRESS.fullmatch(address):
+        raise UserError(
+            f"RAY_ADDRESS is {address!r}: HOST:PORT, ray://HOST:10001 or auto is wanted"
+        )
     if ":" in address:
         host, port = address.removeprefix("ray://").split(":")
         try:

@@ -110,7 +110,7 @@ def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep:
     if not allow_unlabelled:
         report(
             f"without a label (give each one a row in {csv.name}, or set allow_unlabelled = True "
-            "to go on without them)",
+            "or --allow-unlabelled to go on without them)",
             sorted(folders - listed),
         )
     damaged, prints = _look_at_all(sequences_dir, sorted(listed & folders), seq_frames, deep)
@@ -304,10 +304,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Check a data set and say what is in it.")
     parser.add_argument("data", nargs="?", default="Data", help="its folder (Data)")
     parser.add_argument("--allow-unlabelled", action="store_true", help="skip unlabelled folders")
-    parser.add_argument("--deep", action="store_true", help="decode every frame, too")
+    parser.add_argument("--deep", action="store_true", help="decode every frame of them, too")
     options = parser.parse_args()
     tables = load_splits(options.data, allow_unlabelled=options.allow_unlabelled, deep=options.deep)
     print(describe(tables).to_string())
+    print("no problems" + ("" if options.deep else "; frames were not decoded (--deep does that)"))
     if is_synthetic(options.data):
         about = json.loads((Path(options.data) / "sample.json").read_text())
         print(f"SYNTHETIC: {about['about']}")

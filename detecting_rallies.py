@@ -308,7 +308,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="the shortest break (as fitted)",
     )
     add("--precision", choices=PRECISIONS, default="auto", help="auto: what is quickest here")
-    add("--ray", nargs="?", const="", metavar="ADDRESS", help="on a Ray cluster (this machine)")
+    add(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="HOST:PORT of a Ray cluster (this machine)",
+    )
     add("--force", action="store_true", help="write over a rallies.csv that a person corrected")
     return parser
 

@@ -226,7 +226,9 @@ def list_sequences(split_dir: Path) -> list[str]:
     """The names of a split's sequences, labelled or not."""
     folder = split_dir / "sequences"
     if not folder.is_dir():
-        raise UserError(f"{split_dir} has no folder sequences/")
+        raise UserError(
+            f"{split_dir} {'has no folder sequences/' if split_dir.is_dir() else 'is not there'}"
+        )
     entries = folder.iterdir() if hasattr(folder, "fs") else os.scandir(folder)
     return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
 
@@ -239,26 +241,37 @@ def main() -> int:
     add("split_dirs", nargs="*", metavar="DIR", help="such as Data/train")
     add("--weights", default="imagenet", help="imagenet, random, or a file")
     add("--views", type=int, default=1, help="1 plus the augmented views")
-    add("--seq-frames", type=int, default=30)
+    add("--seq-frames", type=int, default=30, help="frames of a sequence (30)")
     add("--precision", choices=PRECISIONS, default="auto", help="auto: what is quickest here")
-    add("--ray", nargs="?", const="", metavar="ADDRESS", help="on a Ray cluster (this machine)")
+    add(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="HOST:PORT of a Ray cluster (this machine)",
+    )
     options = parser.parse_args()
     address, options.split_dirs = split_address(options.ray, options.split_dirs)
-    if options.views < 1:
-        parser.error("--views must be at least 1")
+    if min(options.views, options.seq_frames) < 1:
+        parser.error("--views and --seq-frames must be at least 1")
     if not options.split_dirs:
         parser.error("which splits? Such as Data/train")
     if address is None and any("://" in name for name in options.split_dirs):
         parser.error("folders by address need --ray")
     backbone, weights_name = build_backbone(options.weights)
     print(f"backbone weights: {weights_name}")
-    failures = []
-    settings = (backbone, options.views, options.seq_frames)
-    if address is not None:
-        connect(address)
-    for split_dir in map(as_path, options.split_dirs):
+    failures, splits = [], {}
+    for name in options.split_dirs:
         try:
-            names = list_sequences(split_dir)
+            split_dir = as_path(name)
+            splits[split_dir] = list_sequences(split_dir)
+        except (UserError, OSError) as error:
+            failures.append(str(error) if isinstance(error, UserError) else f"{name}: {error}")
+    settings = (backbone, options.views, options.seq_frames)
+    if splits and address is not None:
+        connect(address)
+    for split_dir, names in splits.items():
+        try:
             if address is None:
                 folder = extract_features(
                     split_dir, names, *settings, best_device(), options.precision

@@ -240,6 +240,19 @@ def test_the_address_may_be_left_out_before_a_folder(ray_option, names, expected
     assert split_address(ray_option, names) == expected
 
 
+@pytest.mark.parametrize("name", ["10.0.0.5", "cluster-head", "[::1]:6379"])
+def test_what_is_neither_a_folder_nor_an_address_is_named_at_once(name):
+    with pytest.raises(UserError, match="neither there nor an address, HOST:PORT"):
+        split_address(name, ["Data/train"])
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "head:port"])
+def test_a_ray_address_of_another_form_is_named(monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match="RAY_ADDRESS is .*HOST:PORT"):
+        connect("")
+
+
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install -r requirements-cluster\.txt"):

@@ -227,7 +227,7 @@ def test_the_command_computes_labelled_and_unlabelled_sequences(data):
     told = subprocess.run(
         [*command, str(data / "test"), str(data / "nothing")], capture_output=True, text=True
     )
-    assert told.returncode == 1 and "nothing has no folder sequences/" in told.stderr
+    assert told.returncode == 1 and "nothing is not there" in told.stderr
     assert "Traceback" not in told.stderr
     assert len(list((data / "test" / "features").glob("*/*.safetensors"))) == 3
 
