@@ -10,6 +10,7 @@ Importing this imports neither Ray nor torch.
 """
 
 import argparse
+import logging
 import os
 import re
 import shutil
@@ -109,8 +110,6 @@ def extract_on_ray(
 
     split_dir is one folder for all machines, by path or by address.
     """
-    import ray
-
     from features import features_dir, remove_leftovers, report_failures
 
     if not hasattr(split_dir, "fs"):
@@ -120,7 +119,7 @@ def extract_on_ray(
     with nullcontext() if hasattr(folder, "fs") else one_writer(folder):
         if not hasattr(folder, "fs"):
             remove_leftovers(folder)
-        about = (ray.put(backbone), split_dir, folder, views, seq_frames, precision)
+        about = (backbone, split_dir, folder, views, seq_frames, precision)
         rows = map_on_actors(SequenceEncoder, about, sequences, MOST_SEQUENCES)
         failures = []
         for row in rows:
@@ -150,15 +149,13 @@ def detect_on_ray(
 
     Rows of item (the match), told (lines of text) and problem ("" if all went well).
     """
-    import ray
-
     detector = replace(detector, precision=choose_precision(options.precision))
     options = argparse.Namespace(**vars(options))
     for name in ("out", "data"):  # workers have working folders of their own
         if given := getattr(options, name):
             setattr(options, name, given.absolute())
     names = [str(match.resolve()) if isinstance(match, Path) else match for match in matches]
-    return map_on_actors(MatchDetector, (ray.put(detector), options), names, 1)
+    return map_on_actors(MatchDetector, (detector, options), names, 1)
 
 
 def map_on_actors(actor: type, about: tuple, items: list[str], most: int) -> Iterator[dict]:
@@ -168,6 +165,7 @@ def map_on_actors(actor: type, about: tuple, items: list[str], most: int) -> Ite
 
     if not items:
         return
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and advice
     DataContext.get_current().enable_progress_bars = len(items) > most
     found = ray.cluster_resources()
     gpus, cores = int(found.get("GPU", 0)), max(int(found.get("CPU", 1)), 1)
@@ -191,13 +189,12 @@ class SequenceEncoder:
     """An actor of Ray Data: names of sequences in; out the problem of each, what ends the job."""
 
     def __init__(self, backbone, split_dir, folder, views, seq_frames, precision):
-        import ray
         import torch
 
         from encoder import build_encoder
 
         self.device = "cuda" if torch.cuda.is_available() else "cpu"  # no core each for MPS
-        self.encoder = build_encoder(ray.get(backbone), self.device, precision)
+        self.encoder = build_encoder(backbone, self.device, precision)
         self.where = split_dir, folder, views, seq_frames
 
     def __call__(self, batch: dict) -> dict:
@@ -225,9 +222,7 @@ class MatchDetector:
     """An actor of Ray Data: a match in, what was said of it and what went wrong out."""
 
     def __init__(self, detector, options: argparse.Namespace):
-        import ray
-
-        self.detector, self.options = ray.get(detector), options
+        self.detector, self.options = detector, options
 
     def __call__(self, batch: dict) -> dict:
         from detecting_rallies import detect_or_say
