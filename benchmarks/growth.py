@@ -5,7 +5,7 @@
 Reading a split, what extraction does when every feature is there, loading the features, and one
 epoch of training. The frames are noise and the features random (synthetic), hard links to those of
 ten sequences, so 100,000 need 1 GB of disk instead of 20; what has to come from a real disk
-comes slower. Each size in a process of its own. About 10 minutes on 2 plain cores.
+comes slower. Each size in a process of its own. About 12 minutes on 2 plain cores.
 """
 
 import argparse
