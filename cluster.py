@@ -21,12 +21,25 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from files import UserError, one_writer
+from files import PRECISIONS, UserError, one_writer
 
 HERE = Path(__file__).resolve().parent
 ADDRESS = re.compile(r"auto|local|(ray://)?[^/:\s]+:\d+")
 MOST_SEQUENCES = 16  # a task: about 15 s of a core, lost at most when it dies
 REMEDY = "--ray and addresses of folders need more: pip install -r requirements-cluster.txt"
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """--precision and --ray, of both commands."""
+    add = parser.add_argument
+    add("--precision", choices=PRECISIONS, default="auto", help="auto: what is quickest here")
+    add(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="HOST:PORT of a Ray cluster (this machine)",
+    )
 
 
 def split_address(ray: str | None, names: list[str]) -> tuple[str | None, list[str]]:

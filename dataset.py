@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from files import SPLITS, UserError, read_table, run_command
-from frames import decode_frames, middle_print, read_bytes, read_sequence
+from frames import decode_frames, read_bytes, read_sequence
 from labels import LABELS
 from model import normalise
 from sources import read_sources, video_key
@@ -132,12 +132,14 @@ def _look_at_all(
 ) -> tuple[list[str], dict[str, list[str]]]:
     """('name (what is wrong)' of the bad sequences, {print of the middle frame: names} of all)."""
 
+    middle = slice(seq_frames // 2, seq_frames // 2 + 1)
+
     def look_at(sequence: str) -> tuple[str | None, str | None]:
         folder = sequences_dir / sequence
         try:
             if deep:
                 decode_frames(read_bytes(folder, seq_frames)[0])
-            return None, middle_print(folder, seq_frames)
+            return None, read_bytes(folder, seq_frames, middle)[1]
         except UserError as error:
             return f"{sequence} ({error})", None
 

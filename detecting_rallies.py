@@ -19,7 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import downloading
-from cluster import connect, detect_on_ray, split_address
+from cluster import add_machine_options, connect, detect_on_ray, split_address
 from collecting_data import positive
 from evaluation import run_evaluation
 from exports import EXPORTS, export
@@ -307,14 +307,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SEC",
         help="the shortest break (as fitted)",
     )
-    add("--precision", choices=PRECISIONS, default="auto", help="auto: what is quickest here")
-    add(
-        "--ray",
-        nargs="?",
-        const="",
-        metavar="ADDRESS",
-        help="HOST:PORT of a Ray cluster (this machine)",
-    )
+    add_machine_options(parser)
     add("--force", action="store_true", help="write over a rallies.csv that a person corrected")
     return parser
 

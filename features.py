@@ -34,7 +34,7 @@ from encoder import (
     encoding_pool,
     pick_precision,
 )
-from files import PRECISIONS, UserError, one_writer, run_command, write_whole
+from files import UserError, one_writer, run_command, write_whole
 from frames import decode_frames, frame_paths, read_bytes
 from model import PREPROCESSING, backbone_hash, build_backbone
 
@@ -234,7 +234,13 @@ def list_sequences(split_dir: Path) -> list[str]:
 
 
 def main() -> int:
-    from cluster import as_path, connect, extract_on_ray, split_address  # which needs this module
+    from cluster import (  # which needs this module
+        add_machine_options,
+        as_path,
+        connect,
+        extract_on_ray,
+        split_address,
+    )
 
     parser = argparse.ArgumentParser(description="Compute and keep the frozen features of splits.")
     add = parser.add_argument
@@ -242,14 +248,7 @@ def main() -> int:
     add("--weights", default="imagenet", help="imagenet, random, or a file")
     add("--views", type=int, default=1, help="1 plus the augmented views")
     add("--seq-frames", type=int, default=30, help="frames of a sequence (30)")
-    add("--precision", choices=PRECISIONS, default="auto", help="auto: what is quickest here")
-    add(
-        "--ray",
-        nargs="?",
-        const="",
-        metavar="ADDRESS",
-        help="HOST:PORT of a Ray cluster (this machine)",
-    )
+    add_machine_options(parser)
     options = parser.parse_args()
     address, options.split_dirs = split_address(options.ray, options.split_dirs)
     if min(options.views, options.seq_frames) < 1:

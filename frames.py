@@ -39,33 +39,24 @@ def count_frames(folder: Path) -> int:
         return 0
 
 
-def read_bytes(folder: Path, seq_frames: int | None = 30) -> tuple[list[bytes], str]:
-    """The encoded frames of a sequence, and a fingerprint that changes with any of their bytes.
+def read_bytes(
+    folder: Path, seq_frames: int | None = 30, which: slice = slice(None)
+) -> tuple[list[bytes], str]:
+    """Encoded frames of a sequence (all, or which), and a fingerprint of their bytes.
 
     Raises UserError when the folder is missing or does not hold seq_frames files (None: any).
     """
     try:
-        frames = [path.read_bytes() for path in frame_paths(folder)]
+        names = frame_names(folder)
+        if seq_frames is not None and len(names) != seq_frames:
+            raise UserError(f"{len(names)} frames instead of {seq_frames}")
+        frames = [(folder / name).read_bytes() for name in names[which]]
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}") from error
-    if seq_frames is not None and len(frames) != seq_frames:
-        raise UserError(f"{len(frames)} frames instead of {seq_frames}")
     digest = hashlib.blake2b(digest_size=16)
     for frame in frames:
         digest.update(len(frame).to_bytes(8, "little") + frame)
     return frames, digest.hexdigest()
-
-
-def middle_print(folder: Path, seq_frames: int) -> str:
-    """A fingerprint of the middle frame's bytes alone; UserError as read_bytes has it."""
-    try:
-        names = frame_names(folder)
-        if len(names) != seq_frames:
-            raise UserError(f"{len(names)} frames instead of {seq_frames}")
-        data = (folder / names[seq_frames // 2]).read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror or error}") from error
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def decode_frames(encoded: list[bytes]) -> np.ndarray:

@@ -79,7 +79,6 @@ def grow(split_dir: Path, features: Path, first: int, last: int) -> None:
 def measure(data_dir: Path) -> dict[str, dict[str, float]]:
     """{stage: seconds, and the most memory of this process by its end, in MB}."""
     figures, backbone = {}, build_backbone("random")[0]
-    start_mb = peak_rss_mb()
     begun = time.perf_counter()
 
     def done(stage: str) -> None:
@@ -102,7 +101,7 @@ def measure(data_dir: Path) -> dict[str, dict[str, float]]:
     loader = DataLoader(train_set, batch_size=4, shuffle=True)
     train_one_epoch(model, loader, optimizer, nn.BCEWithLogitsLoss())
     done("epoch")
-    return figures | {"start": {"sec": 0.0, "peak_mb": start_mb}}
+    return figures
 
 
 def plot_growth(figures: dict[int, dict], path: Path) -> None:
@@ -113,7 +112,7 @@ def plot_growth(figures: dict[int, dict], path: Path) -> None:
     times.loglog(sizes, [n / 1e4 for n in sizes], ":", color="grey", label="linear: 0.1 ms each")
     times.set(xlabel="sequences", ylabel="seconds", title="Time")
     times.legend()
-    peaks = [max(stage["peak_mb"] for stage in figures[n].values()) / 1000 for n in sizes]
+    peaks = [figures[n]["epoch"]["peak_mb"] / 1000 for n in sizes]
     memory.semilogx(sizes, peaks, "o-", label="peak of the whole process")
     memory.axhline(4, ls=":", color="grey", label="4 GB")
     memory.set(xlabel="sequences", ylabel="GB", title="Memory", ylim=(0, 4.4))
