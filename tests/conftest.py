@@ -13,12 +13,39 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import encoder
 from files import SPLITS
 from model import RES_LSTM, ModelConfig, build_backbone
 
 pytest.register_assert_rewrite("labeling_client")
 
+PICKS = ("fp32", "bf16")  # what precision="auto" can come to
 BITS = 10  # of the frame's number, one column of the picture each
+
+
+def pytest_addoption(parser):
+    parser.addoption("--pick", choices=PICKS, help='what precision="auto" comes to in all tests')
+
+
+def force_pick(monkeypatch, precision: str) -> None:
+    """precision="auto" becomes this one, whatever the processor: bf16 is emulated if need be."""
+    monkeypatch.setattr(encoder, "has_native_bf16", lambda device: precision == "bf16")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pick_for_all_tests(pytestconfig):
+    """The pick of this processor, or that of --pick."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if given := pytestconfig.getoption("pick"):
+            force_pick(monkeypatch, given)
+        yield
+
+
+@pytest.fixture(params=PICKS)
+def pick(request, monkeypatch) -> str:
+    """Runs a test twice, with precision="auto" forced to each of what it can come to."""
+    force_pick(monkeypatch, request.param)
+    return request.param
 
 
 def numbered_frame(number: int, size: int = 80) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 
 import cluster
 import detecting_rallies
-from cluster import as_path, connect, extract_on_ray, split_address
+from cluster import as_path, choose_precision, connect, extract_on_ray, split_address
 from conftest import write_sequence, write_video
 from features import extract_features, features_dir, list_sequences
 from files import UserError
@@ -83,7 +83,7 @@ def job(nodes, backbone, tmp_path_factory):
 
     def extract(which: str) -> None:
         try:
-            extract_on_ray(split, names, backbone, seq_frames=FRAMES)
+            extract_on_ray(split, names, backbone, seq_frames=FRAMES, precision="fp32")
         except UserError as error:
             told[f"{which} job ended"] = times(folder)
             raised[which] = str(error)
@@ -135,7 +135,7 @@ def test_features_are_those_without_ray_to_the_bit(job, backbone, tmp_path):
     for path in (split / "sequences").rglob("*.jpg"):  # times are part of the files
         shutil.copystat(path, alone / path.relative_to(split))
     some = [name for name in names[:8] if name != names[2]]
-    folder = extract_features(alone, some, backbone, seq_frames=FRAMES)
+    folder = extract_features(alone, some, backbone, seq_frames=FRAMES, precision="fp32")
     on_ray = contents(features_dir(split, backbone))
     assert contents(folder) == {name: on_ray[name] for name in contents(folder)}
 
@@ -192,6 +192,10 @@ def test_a_full_disk_ends_the_job_in_its_own_words(nodes, tmp_path, backbone, mo
     names = write_split(tmp_path / "train", 2)
     with pytest.raises(UserError, match="^cannot write seq_00001.safetensors: No space left"):
         extract_on_ray(tmp_path / "train", names, backbone, seq_frames=FRAMES)
+
+
+def test_all_workers_have_the_precision_picked(nodes, pick):
+    assert choose_precision("auto") == pick
 
 
 def test_no_items_are_no_job():

@@ -45,10 +45,6 @@ def plainly(backbone, frames):
         return backbone(normalise(frames)).flatten(1)
 
 
-def bf16_cpu():
-    return {"avx512_bf16": True}
-
-
 def test_in_fp32_features_are_those_of_the_backbone(uneven_backbone, frames):
     before = {name: value.clone() for name, value in uneven_backbone.state_dict().items()}
     fast = build_encoder(uneven_backbone)
@@ -92,6 +88,12 @@ def test_bf16_moves_a_trained_models_probabilities_by_less_than_0_005(tmp_path, 
         assert metrics[0] == metrics[1]
 
 
+@pytest.fixture
+def own_pick(monkeypatch):
+    """Picks as it does for users, also where --pick forces the other tests."""
+    monkeypatch.setattr(encoder, "has_native_bf16", has_native_bf16)
+
+
 @pytest.mark.parametrize(
     ("capabilities", "expected"),
     [
@@ -101,14 +103,16 @@ def test_bf16_moves_a_trained_models_probabilities_by_less_than_0_005(tmp_path, 
         ({}, "fp32"),
     ],
 )
-def test_auto_is_bf16_only_where_the_processor_has_it(monkeypatch, capabilities, expected):
+def test_auto_is_bf16_only_where_the_processor_has_it(
+    own_pick, monkeypatch, capabilities, expected
+):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert pick_precision("auto", "cpu") == expected
     assert pick_precision("fp32", "cpu") == "fp32"
     assert pick_precision("bf16", "cpu") == "bf16"  # slow or not: as asked for
 
 
-def test_auto_is_bf16_on_gpus_that_do_not_emulate_it_and_fp32_on_macs(monkeypatch):
+def test_auto_is_bf16_on_gpus_that_do_not_emulate_it_and_fp32_on_macs(own_pick, monkeypatch):
     for native, expected in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(
             torch.cuda,

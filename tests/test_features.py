@@ -14,10 +14,11 @@ from conftest import write_data, write_sequence
 from dataset import FeatureDataset, SequenceDataset, load_splits
 from features import augment, extract_features, features_dir
 from files import UserError
-from model import RES_LSTM, build_backbone
+from frames import read_sequence
+from model import RES_LSTM, build_backbone, normalise
 
 FRAMES = 4  # of a sequence here: all of them go through the backbone
-extract = partial(extract_features, seq_frames=FRAMES)
+extract = partial(extract_features, seq_frames=FRAMES, precision="fp32")
 
 
 @pytest.fixture
@@ -101,6 +102,21 @@ def test_a_corrupt_feature_file_is_computed_again(data, names, backbone, encoded
     extract(data / "train", names[:1], backbone)
     assert encoded == [FRAMES, FRAMES]
     assert torch.equal(load_file(path)["features"], features)
+
+
+def test_auto_keeps_features_of_the_precision_picked_and_computes_them_once(
+    data, names, backbone, encoded, pick
+):
+    for _ in range(2):
+        folder = extract(data / "train", names[:1], backbone, precision="auto")
+    assert folder == features_dir(data / "train", backbone, pick)
+    assert encoded == [FRAMES]
+    found = load_file(folder / "seq_00001.safetensors")["features"][0]
+    frames = read_sequence(data / "train" / "sequences" / "seq_00001", FRAMES)
+    with torch.inference_mode():
+        expected = backbone(normalise(torch.from_numpy(frames))).flatten(1)
+    assert torch.cosine_similarity(found, expected).min() > 0.9999
+    assert torch.allclose(found, expected, atol=1e-5) == (pick == "fp32")
 
 
 def test_other_weights_have_a_folder_of_their_own(data, backbone):

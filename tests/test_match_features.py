@@ -9,7 +9,7 @@ import torch
 import match_features
 from conftest import number_in, write_damaged_video, write_video
 from files import UserError
-from match_features import count_steps, extract_match, load_steps, read_steps
+from match_features import count_steps, extract_match, load_steps, pieces_dir, read_steps
 from model import normalise
 from video import open_video, read_sequence_at
 
@@ -54,13 +54,18 @@ def test_steps_are_those_of_training_sequences(tmp_path, video):
     assert np.array_equal(frames, np.stack([f[..., ::-1].transpose(2, 0, 1) for f in expected]))
 
 
-def test_features_are_those_of_the_backbone(tmp_path, video, backbone):
+def test_features_are_those_of_the_backbone_in_the_precision_picked(
+    tmp_path, video, backbone, pick
+):
     opened = open_video(video)
     folder = extract_match(opened, backbone, tmp_path / "out", every=60)
+    assert folder == pieces_dir(tmp_path / "out", backbone, 60, pick)
     frames, _ = read_steps(open_video(video), 0, 5, 60)
     with torch.no_grad():
         expected = backbone(normalise(torch.from_numpy(frames))).flatten(1)
-    assert torch.allclose(load_steps(folder, 0, 5), expected, atol=1e-4)
+    found = load_steps(folder, 0, 5)
+    assert torch.cosine_similarity(found, expected).min() > 0.9999
+    assert torch.allclose(found, expected, atol=1e-5) == (pick == "fp32")
 
 
 def test_a_second_run_computes_nothing(tmp_path, video, backbone, encoded):

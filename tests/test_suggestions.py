@@ -81,7 +81,7 @@ def test_files_that_are_missing_or_damaged_are_named(tmp_path, name):
         load_probs(tmp_path / name, tmp_path / "train", NAMES)
 
 
-def test_a_saved_model_says_what_evaluate_says(data, model, tmp_path):
+def test_a_saved_model_says_what_evaluate_says(data, model, tmp_path, pick):
     save_model(tmp_path / "best_model.pth", model, "random (seed 0)")
     names = NAMES[:2]
     found = load_probs(tmp_path / "best_model.pth", data / "train", names)
