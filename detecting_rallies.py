@@ -19,10 +19,10 @@ import pandas as pd
 from tqdm import tqdm
 
 import downloading
-from cluster import add_machine_options, connect, detect_on_ray, split_address
 from collecting_data import positive
 from evaluation import run_evaluation
 from exports import EXPORTS, export
+from extraction.ray_cluster import add_machine_options, connect, detect_on_ray, split_address
 from files import PRECISIONS, UserError, run_command
 from matches import Marks
 from proxy import SUFFIX as PROXY_SUFFIX

@@ -19,7 +19,7 @@ from torch import nn
 
 from dataset import load_features
 from encoder import build_encoder, count_streams, encode, encoding_pool, pick_precision
-from features import features_dir, is_cached, read_ahead, remove_leftovers, save_features
+from extraction.features import features_dir, is_cached, read_ahead, remove_leftovers, save_features
 from files import UserError, one_writer
 from sources import file_sha256
 from video import CLOCK_SEC, Video, read_sequence_at

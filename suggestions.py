@@ -60,7 +60,7 @@ def _run_model(path: Path, split_dir: Path, sequences: list[str]) -> dict[str, f
 
     from dataset import load_features
     from encoder import best_device, pick_precision
-    from features import extract_features, features_dir, is_cached
+    from extraction.features import extract_features, features_dir, is_cached
     from model import load_model
 
     model, _ = load_model(path)

@@ -27,7 +27,7 @@ from torchvision import transforms
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset import FeatureDataset
-from features import extract_features, list_sequences, save_features
+from extraction.features import extract_features, list_sequences, save_features
 from frames import frame_paths
 from model import RES_LSTM, build_backbone
 from results import peak_rss_mb

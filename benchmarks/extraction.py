@@ -39,7 +39,7 @@ from encoder import (
     has_native_bf16,
     pick_precision,
 )
-from features import extract_features
+from extraction.features import extract_features
 from frames import read_sequence
 from model import build_backbone, normalise
 

@@ -30,7 +30,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset import FeatureDataset, load_splits
-from features import extract_features, features_dir, save_features, stamp_frames
+from extraction.features import extract_features, features_dir, save_features, stamp_frames
 from frames import frame_names, read_bytes
 from model import RES_LSTM, build_backbone
 from results import peak_rss_mb

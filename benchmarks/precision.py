@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset import FeatureDataset, is_synthetic, load_splits
 from encoder import best_device
-from features import extract_features
+from extraction.features import extract_features
 from metrics import compute_metrics, results_table
 from model import load_model
 from train_utils import evaluate

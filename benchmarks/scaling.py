@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from experiment import FRAMES, frames_for
 
-from cluster import connect, extract_on_ray
-from features import extract_features
+from extraction.features import extract_features
+from extraction.ray_cluster import connect, extract_on_ray
 from model import build_backbone
 
 ROUNDS = 2

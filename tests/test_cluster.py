@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-import cluster
 import detecting_rallies
-from cluster import as_path, choose_precision, connect, extract_on_ray, split_address
 from conftest import write_sequence, write_video
-from features import extract_features, features_dir, list_sequences
+from extraction import ray_cluster
+from extraction.features import extract_features, features_dir, list_sequences
+from extraction.ray_cluster import as_path, choose_precision, connect, extract_on_ray, split_address
 from files import UserError
 from model import save_model
 
-ray = pytest.importorskip("ray", reason="needs pip install -r requirements-cluster.txt")
+ray = pytest.importorskip("ray", reason="needs pip install -r requirements-ray_cluster.txt")
 REPO = Path(__file__).parent.parent
 FRAMES = 8  # of a sequence here
 
@@ -143,7 +143,7 @@ def test_features_are_those_without_ray_to_the_bit(job, backbone, tmp_path):
 def test_the_code_goes_to_the_workers_by_itself(nodes, tmp_path):
     script = (
         f"import sys; sys.path.insert(0, {str(REPO)!r})\n"
-        "import ray; from cluster import connect\n"
+        "import ray; from extraction.ray_cluster import connect\n"
         f"connect({nodes.address!r})\n"
         "print(ray.get(ray.remote(lambda: __import__('files').__file__).remote()))\n"
     )
@@ -162,7 +162,7 @@ def run_here(actor, about, items, most):
 def test_a_folder_by_address_is_read_and_written_through_fsspec(
     nodes, tmp_path, backbone, monkeypatch
 ):
-    monkeypatch.setattr(cluster, "map_on_actors", run_here)  # workers have no memory:// in common
+    monkeypatch.setattr(ray_cluster, "map_on_actors", run_here)  # no memory:// in common
     write_split(tmp_path / "train", 2)
     split = as_path("memory://bucket/train")
     split.fs.put(str(tmp_path / "train"), "/bucket/", recursive=True)
@@ -187,8 +187,8 @@ def test_a_full_disk_ends_the_job_in_its_own_words(nodes, tmp_path, backbone, mo
     def full(path, data):
         raise UserError(f"cannot write {path.name}: No space left on device")
 
-    monkeypatch.setattr(cluster, "map_on_actors", run_here)
-    monkeypatch.setattr("features.write_whole", full)
+    monkeypatch.setattr(ray_cluster, "map_on_actors", run_here)
+    monkeypatch.setattr("extraction.features.write_whole", full)
     names = write_split(tmp_path / "train", 2)
     with pytest.raises(UserError, match="^cannot write seq_00001.safetensors: No space left"):
         extract_on_ray(tmp_path / "train", names, backbone, seq_frames=FRAMES)
@@ -199,7 +199,7 @@ def test_all_workers_have_the_precision_picked(nodes, pick):
 
 
 def test_no_items_are_no_job():
-    assert list(cluster.map_on_actors(None, (), [], 1)) == []
+    assert list(ray_cluster.map_on_actors(None, (), [], 1)) == []
 
 
 def test_matches_are_those_without_ray_and_a_bad_one_costs_only_itself(

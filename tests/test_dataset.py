@@ -12,7 +12,7 @@ import torch
 import dataset
 from conftest import write_data, write_sequence
 from dataset import FeatureDataset, SequenceDataset, describe, load_splits
-from features import save_features
+from extraction.features import save_features
 from files import UserError
 from frames import read_sequence
 from model import normalise

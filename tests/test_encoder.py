@@ -14,7 +14,7 @@ from encoder import (
     has_native_bf16,
     pick_precision,
 )
-from features import extract_features, features_dir
+from extraction.features import extract_features, features_dir
 from files import UserError
 from frames import read_sequence
 from metrics import compute_metrics

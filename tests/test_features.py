@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import features as features_module
 from conftest import write_data, write_sequence
 from dataset import FeatureDataset, SequenceDataset, load_splits
-from features import augment, extract_features, features_dir
+from extraction import features as features_module
+from extraction.features import augment, extract_features, features_dir
 from files import UserError
 from frames import read_sequence
 from model import RES_LSTM, build_backbone, normalise
@@ -239,7 +239,15 @@ def test_missing_features_are_an_error_that_says_what_to_do(data, tmp_path):
 
 def test_the_command_computes_labelled_and_unlabelled_sequences(data):
     write_sequence(data / "test" / "sequences" / "seq_00003", 0, seed=3, frames=FRAMES)
-    command = [sys.executable, "features.py", "--weights", "random", "--seq-frames", str(FRAMES)]
+    command = [
+        sys.executable,
+        "-m",
+        "extraction.features",
+        "--weights",
+        "random",
+        "--seq-frames",
+        str(FRAMES),
+    ]
     told = subprocess.run(
         [*command, str(data / "test"), str(data / "nothing")], capture_output=True, text=True
     )

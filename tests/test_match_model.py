@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import match_model
-from features import save_features
+from extraction.features import save_features
 from files import UserError
 from match_features import PIECE_STEPS
 from match_model import (

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import write_data
 from dataset import FeatureDataset
-from features import extract_features
+from extraction.features import extract_features
 from files import UserError
 from metrics import save_predictions
 from model import RES_LSTM, ModelConfig, save_model

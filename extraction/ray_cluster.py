@@ -1,7 +1,7 @@
 """Extraction and detection on all machines of a Ray cluster; Ray Data schedules and retries.
 
-    python features.py Data/train --ray                        # the cores of this machine
-    python features.py s3://bucket/train --ray HOST:6379       # a cluster, a folder that all reach
+    python -m extraction.features Data/train --ray                  # the cores of this machine
+    python -m extraction.features s3://bucket/train --ray HOST:6379  # a cluster, a shared folder
     python detecting_rallies.py MATCHES/ --model runs/NAME/best_model.pth --ray HOST:6379
 
 Every machine needs requirements.txt and requirements-cluster.txt; this project's code is sent
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from files import PRECISIONS, UserError, one_writer
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 ADDRESS = re.compile(r"auto|local|(ray://)?[^/:\s]+:\d+")
 MOST_SEQUENCES = 16  # a task: about 15 s of a core, lost at most when it dies
 REMEDY = "--ray and addresses of folders need more: pip install -r requirements-cluster.txt"
@@ -97,6 +97,7 @@ def connect(address: str, ship: bool = True) -> None:
         if ship and address != "local":
             for file in [*HERE.glob("*.py"), *HERE.glob("*.html")]:  # not Data, which may be large
                 shutil.copy(file, code)
+            shutil.copytree(HERE / "extraction", Path(code) / "extraction")
             where = {"working_dir": code}
         else:
             where, known = {}, os.environ.get("PYTHONPATH", "")
@@ -123,7 +124,7 @@ def extract_on_ray(
 
     split_dir is one folder for all machines, by path or by address.
     """
-    from features import features_dir, remove_leftovers, report_failures
+    from extraction.features import features_dir, remove_leftovers, report_failures
 
     if not hasattr(split_dir, "fs"):
         split_dir = split_dir.resolve()
@@ -212,7 +213,7 @@ class SequenceEncoder:
 
     def __call__(self, batch: dict) -> dict:
         from encoder import encoding_pool
-        from features import UnreadableError, compute_sequence
+        from extraction.features import UnreadableError, compute_sequence
 
         split_dir, *rest = self.where
 

@@ -1,7 +1,7 @@
 """Frozen features: each frame goes through the backbone once, the result is kept on disk.
 
-    python features.py Data/train Data/validation [--weights imagenet] [--views 1]
-    python features.py Data/train --ray [ADDRESS]        # on all machines of a Ray cluster
+    python -m extraction.features Data/train Data/validation [--weights imagenet] [--views 1]
+    python -m extraction.features Data/train --ray [ADDRESS]   # on all machines of a Ray cluster
 
 About 45 frames a second on two plain cores (AVX2, fp32), so 7 minutes for the 618 training
 sequences of the original study, once. A killed run goes on where it was.
@@ -234,7 +234,7 @@ def list_sequences(split_dir: Path) -> list[str]:
 
 
 def main() -> int:
-    from cluster import (  # which needs this module
+    from extraction.ray_cluster import (
         add_machine_options,
         as_path,
         connect,
