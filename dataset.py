@@ -16,15 +16,16 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from files import SPLITS, UserError, read_table, run_command
-from frames import decode_frames, read_bytes, read_sequence
-from labels import LABELS
-from model import normalise
-from sources import read_sources, video_key
+from annotation.labels import LABELS
+from cli import run_command
+from collection.video_index import videos_in_two_splits
+from extraction.backbones import normalise
+from extraction.features import load_features
+from files import SPLITS, UserError, read_table
+from media.frames import decode_frames, read_bytes, read_sequence
 
 
 def has_data(data_dir: str | Path) -> bool:
@@ -33,7 +34,7 @@ def has_data(data_dir: str | Path) -> bool:
 
 
 def is_synthetic(data_dir: str | Path) -> bool:
-    """Whether sample_match.py drew this data set: every number made from it must say so."""
+    """Whether sample/match.py drew this data set: every number made from it must say so."""
     return (Path(data_dir) / "sample.json").is_file()
 
 
@@ -56,14 +57,14 @@ def load_splits(
         raise UserError(
             f"there is no data in {data_dir}: it should hold {', '.join(SPLITS)}. Collect some "
             "with collecting_data.py, unpack the original study's there (see README.md), or draw "
-            "the synthetic sample with: python sample_data.py"
+            "the synthetic sample with: python -m sample.data_set"
         )
     tables, problems, prints = {}, [], {}
     for split in splits:
         checked = _check_split(data_dir / split, seq_frames, allow_unlabelled, deep)
         tables[split], found, prints[split] = checked
         problems += [f"{data_dir / split}: {problem}" for problem in found]
-    problems += _videos_in_two_splits(data_dir, splits) + _frames_in_two_splits(data_dir, prints)
+    problems += videos_in_two_splits(data_dir, splits) + _frames_in_two_splits(data_dir, prints)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError("\n  - ".join([f"{count} in the data, nothing was trained:", *problems]))
@@ -153,25 +154,6 @@ def _look_at_all(
         if key:
             by_print.setdefault(key, []).append(sequence)
     return [p for p in damaged if p], by_print
-
-
-def _videos_in_two_splits(data_dir: Path, splits: tuple[str, ...]) -> list[str]:
-    """Problems of videos that sequences.csv names in two splits, in whatever form of address."""
-    seen: dict[str, str] = {}
-    problems = []
-    for split in splits:
-        try:
-            videos = read_sources(data_dir / split)["video"].unique()
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        problems += [
-            f"the video {video} is in both {seen[video_key(video)]} and {split}: numbers on "
-            f"{split} would be a lie; remove its sequences from one of them"
-            for video in videos
-            if seen.setdefault(video_key(video), split) != split
-        ]
-    return problems
 
 
 def _frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, list[str]]]) -> list[str]:
@@ -277,15 +259,6 @@ class FeatureDataset(Dataset):
             yield torch.stack([self.load_views(row)[0] for row in rows])
 
 
-def load_features(path: Path, remedy: str = "run extract_features again") -> torch.Tensor:
-    """A file of cached features, float32 (views, T, 512)."""
-    try:
-        with safe_open(path, "pt") as file:
-            return file.get_tensor("features")
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
-
-
 def describe(tables: dict[str, pd.DataFrame], class_names=("non-rally", "rally")) -> pd.DataFrame:
     """A row a split: how many sequences, how many of each class, the share of class 1."""
     counts = {split: Counter(table["label"]) for split, table in tables.items()}
@@ -302,12 +275,12 @@ def describe(tables: dict[str, pd.DataFrame], class_names=("non-rally", "rally")
     return pd.DataFrame(rows).set_index("split")
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check a data set and say what is in it.")
     parser.add_argument("data", nargs="?", default="Data", help="its folder (Data)")
     parser.add_argument("--allow-unlabelled", action="store_true", help="skip unlabelled folders")
     parser.add_argument("--deep", action="store_true", help="decode every frame of them, too")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     tables = load_splits(options.data, allow_unlabelled=options.allow_unlabelled, deep=options.deep)
     print(describe(tables).to_string())
     print("no problems" + ("" if options.deep else "; frames were not decoded (--deep does that)"))

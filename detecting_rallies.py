@@ -11,71 +11,17 @@ cores a match takes about a third of its length.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-from tqdm import tqdm
-
-import downloading
-from collecting_data import positive
-from evaluation import run_evaluation
-from exports import EXPORTS, export
-from extraction.ray_cluster import add_machine_options, connect, detect_on_ray, split_address
-from files import PRECISIONS, UserError, run_command
-from matches import Marks
-from proxy import SUFFIX as PROXY_SUFFIX
-from records import default_dir
-from reel import make_clips, make_reel, pad_rallies
-from segments import to_marks
-from sequences import find_file
-from sources import is_address, is_playlist, youtube_id
-
-VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg")
-VIDEO_SUFFIXES += (".mts", ".ogv", ".ts", ".webm", ".wmv")
-Say = Callable[[str], None]  # print, or what keeps the line for later
-BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {remaining} left"
-
-
-def find_matches(given: list[str]) -> tuple[list[Path | str], list[str]]:
-    """(files and addresses, in order and once each, what is wrong with the rest).
-
-    A folder stands for the videos right in it, a playlist's address for its videos.
-    """
-    found, problems = [], []
-    for name in given:
-        try:
-            if is_playlist(name):
-                found += downloading.playlist_videos(name)
-            elif is_address(name):
-                found.append(name)
-            elif Path(name).is_dir():
-                found += videos_in(Path(name))
-            else:
-                found.append(Path(name))
-        except UserError as error:
-            problems.append(str(error))
-    return list(dict.fromkeys(found)), problems
-
-
-def videos_in(folder: Path) -> list[Path]:
-    """The video files right in a folder, without the copies that this project makes there."""
-    videos = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        and path.is_file()
-        and not path.name.startswith(".")
-        and not path.name.endswith(PROXY_SUFFIX)
-    )
-    if not videos:
-        raise UserError(f"{folder}: no video in it")
-    return videos
+from cli import PRECISIONS, add_machine_options, positive, run_command, share, split_address
+from output.editor_files import EXPORTS
 
 
 def detect_all(options: argparse.Namespace) -> int:
     """Detects every match given; a bad one never stops the others. Returns the exit code."""
+    from collection.find_videos import find_videos  # noqa: PLC0415, spares --help 1 s
+
     detector = load_with_settings(options)
     if not detector.fitted:
         print(
@@ -83,7 +29,7 @@ def detect_all(options: argparse.Namespace) -> int:
             "by windows of a second and the usual settings",
             file=sys.stderr,
         )
-    matches, problems = find_matches(options.matches)
+    matches, problems = find_videos(options.matches)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     failed = len(problems)
@@ -98,7 +44,7 @@ def detect_all(options: argparse.Namespace) -> int:
 
 def load_with_settings(options: argparse.Namespace):
     """The detector that the options ask for."""
-    from detection import load_detector, with_settings  # torch: seconds that --help does without
+    from detection.detector import load_detector, with_settings  # noqa: PLC0415, spares --help torch
 
     return with_settings(
         load_detector(options.model, options.windows, options.hop_sec, options.precision),
@@ -110,137 +56,34 @@ def load_with_settings(options: argparse.Namespace):
 
 def detect_each(matches: list[Path | str], detector, options: argparse.Namespace) -> Iterator[str]:
     """What went wrong ("": nothing) with each match, here or on a Ray cluster."""
+    from output.pipeline import MatchRequest, detect_or_say  # noqa: PLC0415, spares --help torch
+
+    request = MatchRequest(
+        out_dir=options.out,
+        data_dir=options.data,
+        reel=options.reel,
+        clips=options.clips,
+        exports=tuple(options.export),
+        pre_roll_sec=options.pre_roll,
+        post_roll_sec=options.post_roll,
+        force=options.force,
+    )
     if options.ray is None:
         for match in matches:
-            yield detect_or_say(match, detector, options, print)
+            yield detect_or_say(match, detector, request, print)
     elif matches:
+        from extraction.ray_cluster import connect  # noqa: PLC0415, Ray: only where it is wanted
+        from output.ray_detection import detect_on_ray  # noqa: PLC0415
+
         connect(options.ray)
-        for row in detect_on_ray(matches, detector, options):
+        for row in detect_on_ray(matches, detector, request, options.precision):
             print(row["told"])
             yield row["problem"]
 
 
-def detect_or_say(match: Path | str, detector, options: argparse.Namespace, say: Say) -> str:
-    """detect_one; returns what went wrong, in a line, or ""."""
-    try:
-        detect_one(match, detector, options, say)
-    except (UserError, OSError) as error:
-        return f"{error}" if isinstance(error, UserError) else f"{match}: {error}"
-    return ""
-
-
-def detect_one(match: Path | str, detector, options: argparse.Namespace, say: Say) -> None:
-    """Detects one match, and writes and says all that is asked for."""
-    from results import detect_and_save
-
-    path = fetch(match, options.data)
-    folder = options.out / default_dir(path).name if options.out else default_dir(path)
-    result, rallies, about = detect_and_save(path, detector, folder, options.force)
-    play = rallies["duration_sec"].sum() / result.video.end_sec
-    speed = about["speed"]["times_real_time"]
-    say(
-        f"{path.name}: {len(rallies)} {'rally' if len(rallies) == 1 else 'rallies'}, {play:.0%} of "
-        f"{clock(result.video.end_sec)} in play"
-        + (f", at {speed:.1f}x real time" if speed else "")
-        + (" (of synthetic training data)" if about["model"].get("synthetic") else "")
-    )
-    if about["corrected"]:
-        say(
-            f"  {folder / 'rallies.csv'} was corrected by a person: it stays, and all else is made "
-            "from it (--force detects them anew)"
-        )
-    for start, end in about["damaged"]:
-        say(f"  nothing is known from {clock(start)} to {clock(end)}: the file is damaged there")
-    cuts = pad_rallies(to_marks(rallies), options.pre_roll, options.post_roll, result.video.end_sec)
-    problems = []
-    for make in (
-        lambda: make_report(result, rallies, about, folder, say),
-        lambda: make_exports(result, rallies, cuts, folder, options.export, say),
-        lambda: make_films(path, cuts, folder, options.reel, options.clips, say),
-    ):
-        try:
-            make()
-        except UserError as error:  # what the others can make is wanted all the same
-            problems.append(str(error))
-    if problems:
-        raise UserError("; ".join(problems))
-
-
-def fetch(match: Path | str, data_dir: Path) -> Path:
-    """The file of a match; one on YouTube is downloaded into data_dir/videos if it is not there."""
-    path = find_file(match, data_dir)
-    if path is None:
-        video_id = youtube_id(match)
-        path = downloading.download(video_id, data_dir / "videos")
-    return path
-
-
-def make_report(result, rallies: pd.DataFrame, about: dict, folder: Path, say: Say) -> None:
-    from report import prepare_video, save_report
-
-    with share_bar("a copy that browsers play") as on_progress:
-        played, offset_sec = prepare_video(result.video.path, folder, on_progress)
-    shown = {name: about[name] for name in ("damaged", "fps", "settings")}
-    shown |= {"synthetic": bool(about["model"].get("synthetic"))}
-    shown |= {"model": about["model"]["file"], "weights": about["model"]["weights_name"]}
-    if speed := about["speed"]["times_real_time"]:
-        shown["times_real_time"] = speed
-    probs = (result.times_sec, result.probs)
-    page = save_report(folder, played, rallies, probs, result.video.end_sec, shown, offset_sec)
-    say(f"  {page}: look, correct, save; the table and the picture lie beside it")
-
-
-def make_exports(
-    result, rallies: pd.DataFrame, cuts: Marks, folder: Path, kinds: list[str], say: Say
-) -> None:
-    """The files for editors and the like that are asked for."""
-    if kinds:
-        path, end_sec = result.video.path, result.video.end_sec
-        for each in export(kinds, folder, path, result.fps, end_sec, to_marks(rallies), cuts):
-            say(f"  {each}")
-
-
-def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool, say: Say) -> None:
-    """The reel and the clips that are asked for."""
-    if reel:
-        with share_bar("reel") as on_progress:
-            say(f"  {make_reel(path, cuts, folder / 'reel.mp4', on_progress)}")
-    if clips:
-        with share_bar("clips") as on_progress:
-            made = make_clips(path, cuts, folder / "clips", on_progress)
-        say(f"  {folder / 'clips'}: {len(made)} files")
-
-
-@contextmanager
-def share_bar(title: str) -> Iterator[Callable[[float], None]]:
-    """A bar that appears with the first share (0 to 1) that is told, and only then."""
-    bar = None
-
-    def on_progress(share: float) -> None:
-        nonlocal bar
-        if bar is None and share < 1:
-            bar = tqdm(total=1.0, desc=f"  {title}", leave=False, bar_format=BAR)
-        if bar is not None:
-            bar.update(share - bar.n)
-
-    try:
-        yield on_progress
-    finally:
-        if bar is not None:
-            bar.close()
-
-
-def clock(sec: float) -> str:
-    """1:02:03 or 2:03.4"""
-    whole, rest = divmod(round(sec * 10), 10)
-    if whole >= 3600:
-        return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-    return f"{whole // 60}:{whole % 60:02d}.{rest}"
-
-
 def fit(options: argparse.Namespace) -> int:
     """Fits the model file's detection on marked matches; the rest of the file stays as it is."""
-    from fitting import fit_model
+    from detection.fitting import fit_model  # noqa: PLC0415, spares --help torch
 
     summary = fit_model(
         options.model,
@@ -256,6 +99,14 @@ def fit(options: argparse.Namespace) -> int:
         f"{f1:.3f} at IoU 0.5, worst match {summary['worst']['f1']:.3f}"
     )
     return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Measures detected rallies against marked ones, and prints and keeps the figures."""
+    from detection.evaluation import run_evaluation  # noqa: PLC0415, spares --help 1 s
+
+    told = options.json or options.predicted / "evaluation.json"
+    return run_evaluation(options.predicted, options.truth, told)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -340,21 +191,12 @@ def build_evaluate_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise ValueError
-    return value
-
-
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["fit"]:
         return fit(build_fit_parser().parse_args(arguments[1:]))
     if arguments[:1] == ["evaluate"]:
-        options = build_evaluate_parser().parse_args(arguments[1:])
-        told = options.json or options.predicted / "evaluation.json"
-        return run_evaluation(options.predicted, options.truth, told)
+        return evaluate(build_evaluate_parser().parse_args(arguments[1:]))
     parser = build_parser()
     options = parser.parse_args(arguments)
     options.ray, options.matches = split_address(options.ray, options.matches)

@@ -1,38 +1,31 @@
 """What every part shares about the disk: whole writes, tables, one writer at a time, clear errors.
 
-Imports no torch, so that collecting and labelling start at once.
+Imports no torch, and pandas only to read a table, so that collecting and labelling start at once.
 """
 
+import hashlib
 import io
+import json
 import os
 import secrets
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SPLITS = ("train", "validation", "test")
-PRECISIONS = ("auto", "fp32", "bf16")  # of the backbone's arithmetic
 
 
 class UserError(Exception):
     """Something its reader can mend: the message names the file and the remedy."""
-
-
-def run_command(main: Callable[[], int]) -> None:
-    """Ends the process with main's exit code; a UserError is one line on stderr and exit code 1."""
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted: what was finished is kept", file=sys.stderr)
-        sys.exit(130)
 
 
 def write_whole(path: str | Path, data: bytes) -> None:
@@ -80,18 +73,24 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_table(path: str | Path, table: pd.DataFrame) -> None:
+def save_json(path: Path, record: dict) -> None:
+    write_whole(path, (json.dumps(record, indent=2, default=str) + "\n").encode())
+
+
+def write_table(path: str | Path, table: "pd.DataFrame") -> None:
     """Writes a table as UTF-8 CSV, whole or not at all."""
     write_whole(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def read_table(path: str | Path, columns: tuple[str, ...], others: bool = False) -> pd.DataFrame:
+def read_table(path: str | Path, columns: tuple[str, ...], others: bool = False) -> "pd.DataFrame":
     """The named columns of a CSV, as stripped strings (an empty cell is "").
 
     A byte-order mark, Windows line ends, blank lines and further columns are accepted; the latter
     follow the named ones if others is True, and are left out if not. Raises
     UserError when the file cannot be read as a table or lacks a column.
     """
+    import pandas as pd  # noqa: PLC0415, spares --help 0.3 s
+
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
         with warnings.catch_warnings():
@@ -113,6 +112,32 @@ def read_table(path: str | Path, columns: tuple[str, ...], others: bool = False)
     further = [name for name in table.columns if others and name not in columns]
     table = table[[*columns, *further]].fillna("").apply(lambda column: column.str.strip())
     return table[(table != "").any(axis=1)].reset_index(drop=True)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, which tells copies of a video whatever their names."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def new_run_dir(runs_dir: str | Path = "runs", name: str | None = None) -> Path:
+    """Makes runs/<name>/ (by default named after the time) and returns it; never an old one."""
+    name = name or datetime.now().strftime("%Y%m%d-%H%M%S")
+    run_dir, count = Path(runs_dir) / name, 1
+    try:
+        Path(runs_dir).mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                run_dir.mkdir()
+                return run_dir
+            except FileExistsError:  # two runs in one second, or a name used before
+                count += 1
+                run_dir = Path(runs_dir) / f"{name}-{count}"
+    except OSError as error:
+        raise UserError(
+            f"cannot make the run's folder {run_dir}: {error.strerror}; set runs_dir to a folder "
+            "that you may write in"
+        ) from error
 
 
 @contextmanager

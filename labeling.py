@@ -12,25 +12,10 @@ another machine, reach it with: ssh -L 8765:127.0.0.1:8765 HOST
 """
 
 import argparse
-import logging
-import socket
-import sys
-import threading
-import webbrowser
 from pathlib import Path
-from types import FrameType
 
-import uvicorn
-from starlette.routing import Route
-
-import labels
-from agreement import measure_agreement
-from files import SPLITS, UserError, run_command
-from labeling_app import Labelling, build_app
-from suggestions import WHY_TRAIN_ALONE, load_probs
-
-PORT = 8765
-LOCAL = "127.0.0.1"
+from cli import run_command
+from files import SPLITS, UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,25 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
         what = "is no folder" if options.data.exists() else "does not exist"
         raise UserError(f"{options.data} {what}: collect sequences first, or give --data DIR")
     if options.agreement:
-        return print_agreement(options.data, options.split)
+        from annotation.agreement import print_agreement  # noqa: PLC0415, spares --help pandas
+
+        return print_agreement(options.data, (options.split,) if options.split else SPLITS)
     if options.from_match is not None:
-        return print_from_match(options)
-    names = tuple(options.classes or labels.read_class_names(options.data))
+        return label_from_match(options)
     if options.match:
-        return mark_match(options, names)
-    split = options.split or choose_split(options.data, options.review, bool(options.model))
-    order = "review" if options.review else options.order
-    work = Labelling(options.data, split, names, order)
-    sequences, problems = labels.list_sequences(work.split_dir(split))
-    known = labels.read_labels(work.split_dir(split))
-    if not sequences:
-        raise UserError("; ".join(problems) or f"no sequences in {options.data / split} yet")
-    if options.model:
-        work.probs = load_probs(options.model, options.data / split, sequences)
-    done = sum(known.get(name) in ("0", "1") for name in sequences)
-    if options.review and not done:
-        raise UserError(f"nothing is labelled yet in {options.data / split}, so nothing to review")
-    return serve(work, [], f"labelling {split}, {done} of {len(sequences)} done", options)
+        return mark_match(options)
+    return label(options)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -89,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="label the sequences of a marked match (of all) from its marks",
     )
     add("--until-sec", type=float, help="how far the match is marked, for --from-match (its end)")
-    add("--port", type=int, help=f"where the page is ({PORT}, or any that is free)")
+    add("--port", type=int, help="where the page is (8765, or any that is free)")
     add("--no-browser", action="store_true", help="do not open the page")
     return parser
 
@@ -118,6 +92,8 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if options.order == "uncertain" and not options.model:
         parser.error("--order uncertain needs --model FILE: the model that is unsure")
     if options.model and options.split not in (None, "train"):
+        from annotation.suggestions import WHY_TRAIN_ALONE  # noqa: PLC0415, as in main
+
         parser.error(WHY_TRAIN_ALONE)
     if options.proposals and not options.match:
         parser.error("--proposals goes with --match VIDEO")
@@ -129,187 +105,52 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             parser.error("--classes needs two different names")
 
 
-def choose_split(data_dir: Path, review: bool = False, model: bool = False) -> str:
-    """The first split with sequences that have no label (for a review: that have one), else the
-    first with sequences; with a model, train."""
-    if model:
-        return "train"
-    filled = []
-    for split in SPLITS:
-        names, _ = labels.list_sequences(data_dir / split)
-        known = labels.read_labels(data_dir / split)
-        if any((known.get(name) in ("0", "1")) == review for name in names):
-            return split
-        filled += [split] if names else []
-    return filled[0] if filled else "train"
+def label(options: argparse.Namespace) -> int:
+    """Serves the page for the sequences of a split until it is ended."""
+    from annotation.sessions import label_split  # noqa: PLC0415, spares --help pandas and uvicorn
+
+    return label_split(
+        options.data,
+        options.split,
+        options.classes,
+        "review" if options.review else options.order,
+        options.model,
+        predict,
+        options.port,
+        not options.no_browser,
+    )
 
 
-def mark_match(options: argparse.Namespace, names: tuple[str, str]) -> int:
+def predict(model_file: Path, split_dir: Path, sequences: list[str]) -> dict[str, float]:
+    """{sequence: probability of class 1} by a run's best_model.pth."""
+    from extraction.predict import predict_sequences  # noqa: PLC0415, torch: only for a .pth
+    from model import load_model  # noqa: PLC0415
+
+    return predict_sequences(load_model(model_file)[0], split_dir, sequences)
+
+
+def mark_match(options: argparse.Namespace) -> int:
     """Serves the page for one match until it is ended."""
-    from match_app import match_routes, open_match  # OpenCV and PyAV: half a second
-    from sequences import find_file
+    from annotation import sessions  # noqa: PLC0415, spares --help pandas and uvicorn
 
-    path = find_file(find_video(options.match, options.data), options.data)
-    if path is None:
-        raise UserError(f"{options.match} is not downloaded yet: collect it first, and it is kept")
-    proposals = options.proposals
+    path, proposals = sessions.find_match(options.match, options.data), options.proposals
     if options.model:
-        proposals = detect_proposals(path, options)
-    match = open_match(path, options.data, proposals)
-    work = Labelling(options.data, options.split or "train", names, match=path.name)
-    try:
-        return serve(work, match_routes(match), f"marking {path}", options)
-    finally:
-        match.stopped.set()
+        from output.proposals import detect_proposals  # noqa: PLC0415, torch: only with --model
+
+        proposals = detect_proposals(path, options.model, options.data)
+    return sessions.mark_match(
+        path, options.data, options.classes, proposals, options.port, not options.no_browser
+    )
 
 
-def detect_proposals(path: Path, options: argparse.Namespace) -> Path:
-    """The table of the rallies that a model finds in a match of train, or of no split yet.
-
-    Raises UserError for matches of validation and test, whose marks are to measure models by.
-    """
-    from detection import load_detector
-    from records import default_dir
-    from results import detect_and_save
-    from sources import video_key, video_name, videos_by_split
-
-    key, videos = video_key(video_name(path, options.data)), videos_by_split(options.data)
-    for split in ("validation", "test"):
-        if key in map(video_key, videos[split]):
-            raise UserError(
-                f"{path} is of {split}, and its marks are to measure models by: with proposals of "
-                "one they would lean towards it; leave --model out"
-            )
-    if key not in map(video_key, videos["train"]):
-        print(f"{path} is of no split yet: with proposals, it may only become train's")
-    folder = default_dir(path)
-    detect_and_save(path, load_detector(options.model), folder)
-    return folder / "rallies.csv"
-
-
-def serve(work: Labelling, routes: list[Route], doing: str, options: argparse.Namespace) -> int:
-    """Says where the page is, opens it, and answers until Ctrl-C."""
-    remember_classes(work)
-    with listen(options.port) as listener:
-        port = listener.getsockname()[1]
-        if options.port is None and port != PORT:
-            print(f"port {PORT} is taken, so this is at another one", file=sys.stderr)
-        address = f"http://{LOCAL}:{port}/"
-        print(f"{doing}: {address}\nCtrl-C ends it; what the page showed as saved is on disk")
-        sys.stdout.flush()
-        if not options.no_browser:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        config = uvicorn.Config(
-            build_app(work, routes),
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            lifespan="off",
-        )
-        server = uvicorn.Server(config)
-        ask_to_end = server.handle_exit
-
-        def end(signal_number: int, frame: FrameType | None) -> None:
-            ask_to_end(signal_number, frame)
-            server.force_exit = True  # a paused player would hold its connection for ever,
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # and be complained of
-
-        server.handle_exit = end
-        try:
-            server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            print("ended")
-    return 0
-
-
-def remember_classes(work: Labelling) -> None:
-    """Keeps the names of the classes for the next time, and says so if they are others."""
-    before = labels.read_class_names(work.data_dir)
-    if before != work.class_names:
-        labels.save_class_names(work.data_dir, work.class_names)
-        print(
-            f"labels 0 and 1 mean {' and '.join(work.class_names)} from now on, before: "
-            f"{' and '.join(before)}",
-            file=sys.stderr,
-        )
-
-
-def listen(port: int | None) -> socket.socket:
-    """A socket on 127.0.0.1 at the port, or at PORT if it is free, or at any that is."""
-    for choice in (PORT, 0) if port is None else (port,):
-        # asyncio turns off Nagle's delay, 40 ms an answer, for sockets that say they are TCP.
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if sys.platform != "win32":  # there it would let two servers have one port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((LOCAL, choice))
-            listener.listen(128)
-            return listener
-        except (OSError, OverflowError) as error:
-            listener.close()
-            reason = error
-    raise UserError(f"port {port}: {reason}; leave --port out to take any that is free")
-
-
-def print_agreement(data_dir: Path, split: str | None) -> int:
-    """Cohen's kappa of each split's blind repeats, and what was answered differently."""
-    names = labels.read_class_names(data_dir)
-    for each in SPLITS if split is None else (split,):
-        found = measure_agreement(data_dir / each)
-        if not found["n"]:
-            print(f"{each}: no sequence has come back for a second answer yet")
-            continue
-        low, high = found["same_95"]
-        kappa = f"{found['kappa']:.3f}" if found["kappa"] is not None else "not defined (one class)"
-        print(
-            f"{each}: Cohen's kappa {kappa}; {found['same']} of {found['n']} second answers agree "
-            f"(95 % interval {low:.3f} to {high:.3f})"
-        )
-        for row in found["different"]:
-            first, second = names[int(row["first"])], names[int(row["second"])]
-            print(f"  {row['sequence']}: first {first}, then {second}")
-    return 0
-
-
-def print_from_match(options: argparse.Namespace) -> int:
+def label_from_match(options: argparse.Namespace) -> int:
     """Labels sequences from marks, and tells what a person should look at."""
-    from match_labels import label_from_matches
+    from annotation.labels_from_marks import print_labels_from_marks  # noqa: PLC0415, as above
+    from collection.find_videos import find_in_data  # noqa: PLC0415
 
-    names = labels.read_class_names(options.data)
-    video = find_video(options.from_match, options.data) if options.from_match else None
+    video = find_in_data(options.from_match, options.data) if options.from_match else None
     splits = (options.split,) if options.split else SPLITS
-    found = label_from_matches(options.data, video, options.until_sec, splits)
-    if not found:
-        print("no sequence of a marked match has been collected", file=sys.stderr)
-        return 1
-    for row in found:
-        print(
-            f"{row['split']}, {row['video']}: {row['labelled']} labelled from {row['marks']} "
-            f"rallies; {row['kept']} that a person labelled kept"
-        )
-        if row["taken_back"]:
-            print(f"  {row['taken_back']} come later: their labels from marks are taken back")
-        if not row["marks"]:
-            print("  if there is no rally in it at all, say how long it is: --until-sec SEC")
-        if row["after"] and options.until_sec is None:
-            print(
-                f"  {row['after']} of them come after the last rally and are {names[0]}: if the "
-                "match is not marked to its end, say how far with --until-sec SEC"
-            )
-        for text, key in (
-            ("an edge of a rally cuts", "straddling"),
-            ("a person's label differs from the marks", "differ"),
-        ):
-            if row[key]:
-                print(f"  {text}: {', '.join(row[key])}")
-    return 0
-
-
-def find_video(video: str, data_dir: Path) -> str:
-    """The same, or where it lies in the data folder, as videos.csv names it."""
-    inside = data_dir / video
-    return str(inside) if not Path(video).exists() and inside.is_file() else video
+    return print_labels_from_marks(options.data, video, options.until_sec, splits)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from sklearn.metrics import (
 )
 
 from files import write_whole
-from frames import read_sequence
+from media.frames import read_sequence
 
 COLOURS = ("#8a94a6", "#d1495b")  # class 0, class 1
 NOTE = "synthetic data"

@@ -17,8 +17,8 @@ import nbformat
 import pandas as pd
 import papermill
 
-from files import UserError, run_command, write_whole
-from train_utils import new_run_dir
+from cli import run_command
+from files import UserError, new_run_dir, write_whole
 
 NOTEBOOK = Path(__file__).with_name("main.ipynb")
 
@@ -126,7 +126,7 @@ def check_parameters(given: dict, defaults: dict) -> None:
             raise ValueError(f"{name} must be like {like!r}, not {value!r}")
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Run main.ipynb, keep it in runs/<name>/.")
     parser.add_argument(
         "-p",
@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--name", help="the run's folder under runs/ (default: the time)")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="one run for each")
     parser.add_argument("--in-place", action="store_true", help="renew main.ipynb's own outputs")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.in_place:
         if options.parameters or options.seeds or options.name:
             parser.error("--in-place runs main.ipynb as it is, without other options")

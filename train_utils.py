@@ -5,11 +5,9 @@
 The original study's 618 sequences take about a second an epoch on 2 cores.
 """
 
-import json
 import platform
 import random
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from files import UserError, write_table, write_whole
-from model import RES_LSTM, backbone_hash, save_model
+from extraction.backbones import backbone_hash
+from files import UserError, save_json, write_table
+from model import RES_LSTM, save_model
 
 
 @dataclass(frozen=True)
@@ -47,26 +46,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-
-
-def new_run_dir(runs_dir: str | Path = "runs", name: str | None = None) -> Path:
-    """Makes runs/<name>/ (by default named after the time) and returns it; never an old one."""
-    name = name or datetime.now().strftime("%Y%m%d-%H%M%S")
-    run_dir, count = Path(runs_dir) / name, 1
-    try:
-        Path(runs_dir).mkdir(parents=True, exist_ok=True)
-        while True:
-            try:
-                run_dir.mkdir()
-                return run_dir
-            except FileExistsError:  # two runs in one second, or a name used before
-                count += 1
-                run_dir = Path(runs_dir) / f"{name}-{count}"
-    except OSError as error:
-        raise UserError(
-            f"cannot make the run's folder {run_dir}: {error.strerror}; set runs_dir to a folder "
-            "that you may write in"
-        ) from error
 
 
 def train_one_epoch(
@@ -184,7 +163,3 @@ def save_config(
         "threads": torch.get_num_threads(),
     }
     save_json(run_dir / "config.json", record)
-
-
-def save_json(path: Path, record: dict) -> None:
-    write_whole(path, (json.dumps(record, indent=2, default=str) + "\n").encode())

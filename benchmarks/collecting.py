@@ -22,10 +22,10 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from frames import SIZE
-from sample_match import draw_match
-from sequences import Settings, collect_video, write_frames
-from video import open_video
+from collection.sequences import Settings, collect_video, write_frames
+from media.frames import SIZE
+from media.video import open_video
+from sample.match import draw_match
 
 ROOT = Path(__file__).resolve().parent.parent
 DRAWN_SEC = 120

@@ -25,9 +25,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from files import UserError
-from frames import SIZE
-from sample_match import draw_match
-from video import CLOCK_SEC, open_video, read_sequence_at
+from media.frames import SIZE
+from media.video import CLOCK_SEC, open_video, read_sequence_at
+from sample.match import draw_match
 
 STARTS = [0.5 * k for k in range(18)]
 H264 = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 30"

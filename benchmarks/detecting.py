@@ -28,20 +28,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from collecting import make_match
 from experiment import in_new_process
 
-from detection import detect_match, load_detector
-from encoder import best_device, build_encoder, encode, encoding_pool, pick_precision
-from fitting import fit_detector
-from match_features import BATCH_STEPS, count_steps, read_steps
-from match_model import HeadConfig, MatchHead
-from matches import read_marks
-from model import RES_LSTM, build_backbone, save_model, update_checkpoint
-from records import default_dir
-from results import peak_rss_mb, save_result
-from sample_data import draw_matches
-from sample_match import FRAME_RATES
-from segment_metrics import measure_match, summarise
-from segments import to_marks
-from video import open_video
+from annotation.match_marks import read_marks
+from detection.decoding import to_marks
+from detection.detector import detect_match, load_detector
+from detection.fitting import fit_detector
+from detection.match_features import BATCH_STEPS, count_steps, read_steps
+from detection.records import default_dir
+from detection.segment_metrics import measure_match, summarise
+from detection.temporal_head import HeadConfig, MatchHead
+from extraction.backbones import build_backbone
+from extraction.encoder import best_device, build_encoder, encode, encoding_pool, pick_precision
+from media.video import open_video
+from model import RES_LSTM, save_model, update_checkpoint
+from output.results import peak_rss_mb, save_result
+from sample.data_set import draw_matches
+from sample.match import FRAME_RATES
 
 LEARN, CHECK = (8, 300), (3, 300)  # matches to learn from and for validation, seconds each
 SEEDS = {"train": 101, "validation": 201, "test": 301}  # of the first drawn match of each

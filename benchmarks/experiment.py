@@ -26,13 +26,14 @@ from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from collection.sequences import Settings, collect_video
 from dataset import FeatureDataset
+from extraction.backbones import build_backbone
 from extraction.features import extract_features, list_sequences, save_features
-from frames import frame_paths
-from model import RES_LSTM, build_backbone
-from results import peak_rss_mb
-from sample_match import draw_match
-from sequences import Settings, collect_video
+from media.frames import frame_paths
+from model import RES_LSTM
+from output.results import peak_rss_mb
+from sample.match import draw_match
 from train_utils import evaluate, seed_everything, train_one_epoch
 
 TRAIN, VALIDATION, TEST, EPOCHS, FRAMES = 618, 256, 116, 17, 30

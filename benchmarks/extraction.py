@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from experiment import frames_for, time_original
 
-from encoder import (
+from extraction.backbones import build_backbone, normalise
+from extraction.encoder import (
     best_device,
     build_encoder,
     encode,
@@ -40,8 +41,7 @@ from encoder import (
     pick_precision,
 )
 from extraction.features import extract_features
-from frames import read_sequence
-from model import build_backbone, normalise
+from media.frames import read_sequence
 
 PRODUCT = 4096  # rows and columns of the matrix product that bounds
 OPENVINO_BATCH = 15  # frames a request

@@ -30,10 +30,11 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset import FeatureDataset, load_splits
+from extraction.backbones import build_backbone
 from extraction.features import extract_features, features_dir, save_features, stamp_frames
-from frames import frame_names, read_bytes
-from model import RES_LSTM, build_backbone
-from results import peak_rss_mb
+from media.frames import frame_names, read_bytes
+from model import RES_LSTM
+from output.results import peak_rss_mb
 from train_utils import seed_everything, train_one_epoch
 
 FRAMES, SOURCES = 30, 10  # ext4 allows 65,000 links to a file

@@ -25,10 +25,10 @@ from playwright.sync_api import sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from annotation.change_log import read_steps
 from browser import find_chromium
-from sample_match import draw_match
-from steps import read_steps
-from video import open_video, read_sequence_at
+from media.video import open_video, read_sequence_at
+from sample.match import draw_match
 
 ROOT = Path(__file__).resolve().parents[1]
 PACE_MS = 300  # between keys: three answers a second

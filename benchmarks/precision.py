@@ -18,7 +18,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset import FeatureDataset, is_synthetic, load_splits
-from encoder import best_device
+from extraction.encoder import best_device
 from extraction.features import extract_features
 from metrics import compute_metrics, results_table
 from model import load_model

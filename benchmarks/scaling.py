@@ -18,13 +18,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 
+import ray
+from ray.cluster_utils import Cluster
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from experiment import FRAMES, frames_for
 
+from extraction.backbones import build_backbone
 from extraction.features import extract_features
-from extraction.ray_cluster import connect, extract_on_ray
-from model import build_backbone
+from extraction.ray_cluster import connect
+from extraction.ray_extraction import extract_on_ray
 
 ROUNDS = 2
 
@@ -35,9 +39,6 @@ def time_job(split_dir: Path, names: list[str], workers: int) -> tuple[float, fl
     shutil.rmtree(split_dir / "features", ignore_errors=True)
     begun = time.time()
     if workers:
-        import ray
-        from ray.cluster_utils import Cluster
-
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": workers})
         connect(nodes.address)
         folder = extract_on_ray(split_dir, names, backbone)

@@ -1,13 +1,12 @@
 """Frozen features: each frame goes through the backbone once, the result is kept on disk.
 
-    python -m extraction.features Data/train Data/validation [--weights imagenet] [--views 1]
-    python -m extraction.features Data/train --ray [ADDRESS]   # on all machines of a Ray cluster
+    folder = extract_features(Path("Data/train"), names, backbone)
+    features = load_features(folder / "seq_00001.safetensors")        # (views, 30, 512)
 
-About 45 frames a second on two plain cores (AVX2, fp32), so 7 minutes for the 618 training
-sequences of the original study, once. A killed run goes on where it was.
+A killed run goes on where it was. Frames are read by media.frames, several sequences ahead of the
+backbone; dataset.SequenceDataset, which is for training on frames, is not needed here.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -21,22 +20,21 @@ from typing import TypeVar
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from encoder import (
-    best_device,
+from extraction.backbones import PREPROCESSING, backbone_hash
+from extraction.encoder import (
     build_encoder,
     count_streams,
     encode,
     encoding_pool,
     pick_precision,
 )
-from files import UserError, one_writer, run_command, write_whole
-from frames import decode_frames, frame_paths, read_bytes
-from model import PREPROCESSING, backbone_hash, build_backbone
+from files import UserError, one_writer, write_whole
+from media.frames import decode_frames, frame_paths, read_bytes
 
 T = TypeVar("T")
 _drawing = threading.Lock()
@@ -207,6 +205,15 @@ def read_cache(path: Path) -> tuple[torch.Tensor | None, dict[str, str]]:
     return (features, metadata) if metadata.get("checksum") == _checksum(features) else (None, {})
 
 
+def load_features(path: Path, remedy: str = "run extract_features again") -> torch.Tensor:
+    """A file of cached features, float32 (views, T, 512)."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.get_tensor("features")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
+
+
 def is_cached(path: Path, fingerprint: str, views: int, seq_frames: int) -> bool:
     """Whether a feature file is whole, of these frames, and holds at least so many views."""
     features, metadata = read_cache(path)
@@ -231,59 +238,3 @@ def list_sequences(split_dir: Path) -> list[str]:
         )
     entries = folder.iterdir() if hasattr(folder, "fs") else os.scandir(folder)
     return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
-
-
-def main() -> int:
-    from extraction.ray_cluster import (
-        add_machine_options,
-        as_path,
-        connect,
-        extract_on_ray,
-        split_address,
-    )
-
-    parser = argparse.ArgumentParser(description="Compute and keep the frozen features of splits.")
-    add = parser.add_argument
-    add("split_dirs", nargs="*", metavar="DIR", help="such as Data/train")
-    add("--weights", default="imagenet", help="imagenet, random, or a file")
-    add("--views", type=int, default=1, help="1 plus the augmented views")
-    add("--seq-frames", type=int, default=30, help="frames of a sequence (30)")
-    add_machine_options(parser)
-    options = parser.parse_args()
-    address, options.split_dirs = split_address(options.ray, options.split_dirs)
-    if min(options.views, options.seq_frames) < 1:
-        parser.error("--views and --seq-frames must be at least 1")
-    if not options.split_dirs:
-        parser.error("which splits? Such as Data/train")
-    if address is None and any("://" in name for name in options.split_dirs):
-        parser.error("folders by address need --ray")
-    backbone, weights_name = build_backbone(options.weights)
-    print(f"backbone weights: {weights_name}")
-    failures, splits = [], {}
-    for name in options.split_dirs:
-        try:
-            split_dir = as_path(name)
-            splits[split_dir] = list_sequences(split_dir)
-        except (UserError, OSError) as error:
-            failures.append(str(error) if isinstance(error, UserError) else f"{name}: {error}")
-    settings = (backbone, options.views, options.seq_frames)
-    if splits and address is not None:
-        connect(address)
-    for split_dir, names in splits.items():
-        try:
-            if address is None:
-                folder = extract_features(
-                    split_dir, names, *settings, best_device(), options.precision
-                )
-            else:
-                folder = extract_on_ray(split_dir, names, *settings, options.precision)
-            print(f"{split_dir}: {len(names)} sequences in {folder}")
-        except UserError as error:
-            failures.append(str(error))
-    if failures:
-        raise UserError("\n".join(failures))
-    return 0
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -4,7 +4,10 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+import shutil
 import subprocess
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -13,9 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import encoder
+from extraction import encoder
+from extraction.backbones import build_backbone
 from files import SPLITS
-from model import RES_LSTM, ModelConfig, build_backbone
+from model import RES_LSTM, ModelConfig
 
 pytest.register_assert_rewrite("labeling_client")
 
@@ -90,16 +94,38 @@ def video(tmp_path):
     return write_video(tmp_path / "match.mp4", "30", 300)
 
 
-def write_sequence(folder: Path, label: int, seed: int, frames: int = 30) -> None:
-    """Label 1 is a bright square that runs across noise, label 0 the noise alone."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
+@cache
+def drawn_sequence(label: int, seed: int, frames: int) -> tempfile.TemporaryDirectory:
+    """A folder of frames, drawn once in a run of the tests; it goes with the last test."""
+    folder, rng = tempfile.TemporaryDirectory(), np.random.default_rng(seed)
     for k in range(frames):
         picture = rng.integers(0, 60, (224, 224, 3), np.uint8)
         if label:
             x = (seed * 31 + k * 6) % 180
             picture[60:120, x : x + 44] = (40, 220, 250)
-        cv2.imwrite(str(folder / f"{k + 1:05d}.jpg"), picture)
+        cv2.imwrite(f"{folder.name}/{k + 1:05d}.jpg", picture)
+    return folder
+
+
+def write_sequence(folder: Path, label: int, seed: int, frames: int = 30) -> None:
+    """Label 1 is a bright square that runs across noise, label 0 the noise alone.
+
+    Copies, not links: tests write into them.
+    """
+    shutil.copytree(drawn_sequence(label, seed, frames).name, folder)
+
+
+def write_sequences(split: Path, count: int, frames: int = 30) -> list[str]:
+    """Sequences without labels, every other one with a square; returns their names."""
+    names = [f"seq_{k:05d}" for k in range(1, count + 1)]
+    for k, name in enumerate(names):
+        write_sequence(split / "sequences" / name, k % 2, seed=k, frames=frames)
+    return names
+
+
+def feature_files(folder: Path) -> dict[str, bytes]:
+    """The bytes of each file of features in a folder, by its name."""
+    return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
 
 
 def write_data(root: Path, counts=(4, 2, 2), frames: int = 30) -> Path:

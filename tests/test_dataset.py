@@ -1,6 +1,4 @@
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -10,12 +8,13 @@ import pytest
 import torch
 
 import dataset
+from cli import run_command
 from conftest import write_data, write_sequence
 from dataset import FeatureDataset, SequenceDataset, describe, load_splits
+from extraction.backbones import normalise
 from extraction.features import save_features
 from files import UserError
-from frames import read_sequence
-from model import normalise
+from media.frames import read_sequence
 
 
 def problems(data, **options):
@@ -196,20 +195,17 @@ def test_the_balance_table_counts_each_class(tmp_path):
     assert row["rally share"] == 0.25
 
 
-def test_the_command_says_what_is_there_or_what_is_wrong(tmp_path, monkeypatch, capsys):
+def test_the_command_says_what_is_there_or_what_is_wrong(tmp_path, capsys):
     data = write_data(tmp_path / "Data", (2, 2, 2))
-    monkeypatch.setattr(sys, "argv", ["dataset.py", str(data)])
-    assert dataset.main() == 0 and "validation" in capsys.readouterr().out
+    assert dataset.main([str(data)]) == 0 and "validation" in capsys.readouterr().out
     (data / "test" / "sequences" / "seq_00001" / "00002.jpg").write_bytes(b"")
-    assert dataset.main() == 0
-    monkeypatch.setattr(sys, "argv", ["dataset.py", str(data), "--deep"])
+    assert dataset.main([str(data)]) == 0
     with pytest.raises(UserError, match="frame 2 is no readable image"):
-        dataset.main()
+        dataset.main([str(data), "--deep"])
     labels(data, "sequence,label\n")
-    command = [sys.executable, "dataset.py", str(data)]
-    told = subprocess.run(command, capture_output=True, text=True)
-    assert told.returncode == 1 and "Traceback" not in told.stderr
-    assert "error: 2 problems in the data" in told.stderr
+    with pytest.raises(SystemExit, match="^1$"):
+        run_command(lambda: dataset.main([str(data)]))
+    assert "error: 2 problems in the data" in capsys.readouterr().err
 
 
 def test_a_video_in_two_splits_is_found_behind_other_forms_of_its_address(data):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import run_notebook
+from cli import run_command
 from conftest import write_data
 from model import load_model
 from run_notebook import check_parameters, parse_value, seeds_table
@@ -18,25 +20,29 @@ NOTEBOOK = json.loads((REPO / "main.ipynb").read_text())
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 
-def run_notebook(*options, **parameters):
-    command = [sys.executable, str(REPO / "run_notebook.py"), *options]
-    for name, value in parameters.items():
-        command += ["-p", name, str(value)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=280)
+def arguments_of(**parameters):
+    return [word for name, value in parameters.items() for word in ("-p", name, str(value))]
+
+
+def ended(**parameters):
+    """The exit code of python run_notebook.py, in this process: a new one takes seconds more."""
+    with pytest.raises(SystemExit) as caught:
+        run_command(lambda: run_notebook.main(arguments_of(**parameters)))
+    return caught.value.code
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    write_data(folder / "Data", counts=(6, 4, 4))
-    told = run_notebook(
-        "--name",
-        "first",
-        data_dir=folder / "Data",
+    arguments = arguments_of(
+        data_dir=write_data(folder / "Data", counts=(6, 4, 4), frames=6),
         runs_dir=folder / "runs",
         weights="random",
+        seq_frames=6,
         max_epochs=2,
     )
+    command = [sys.executable, "run_notebook.py", "--name", "first", *arguments]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=280)
     assert told.returncode == 0, told.stderr
     return told, folder / "runs" / "first"
 
@@ -102,19 +108,19 @@ def test_several_seeds_give_a_table_with_mean_and_spread():
     assert lines[3].split()[1] == "0.800" and lines[4].split()[1] == "0.141"
 
 
-def test_bad_data_ends_in_the_message_alone(tmp_path):
+def test_bad_data_ends_in_the_message_alone(tmp_path, capfd):
     data = write_data(tmp_path / "Data", counts=(2, 2, 2))
     (data / "test" / "test.csv").write_text("sequence,label\nseq_00001,rally\nseq_00002,1\n")
-    told = run_notebook(data_dir=data, runs_dir=tmp_path / "runs", weights="random")
-    assert told.returncode == 1
-    assert "error:" in told.stderr and "rally" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert ended(data_dir=data, runs_dir=tmp_path / "runs", weights="random") == 1
+    told = capfd.readouterr().err
+    assert "error:" in told and "rally" in told and "Traceback" not in told
 
 
-def test_a_runs_folder_that_cannot_be_made_is_said_so(tmp_path):
+def test_a_runs_folder_that_cannot_be_made_is_said_so(tmp_path, capsys):
     (tmp_path / "runs").write_text("a file")
-    told = run_notebook(runs_dir=tmp_path / "runs")
-    assert told.returncode == 1 and "runs" in told.stderr and "Traceback" not in told.stderr
+    assert ended(runs_dir=tmp_path / "runs") == 1
+    told = capsys.readouterr().err
+    assert "runs" in told and "Traceback" not in told
 
 
 @pytest.mark.parametrize(
@@ -136,9 +142,10 @@ def test_a_value_of_the_wrong_type_is_refused_before_anything_runs(given):
     check_parameters({"learning_rate": 1, "standardise": None, "views": 2}, defaults)
 
 
-def test_an_unknown_parameter_is_wrong_use_and_the_known_ones_are_listed():
-    told = run_notebook(wieghts="random")
-    assert told.returncode == 2 and "wieghts" in told.stderr and "weights" in told.stderr
+def test_an_unknown_parameter_is_wrong_use_and_the_known_ones_are_listed(capsys):
+    assert ended(wieghts="random") == 2
+    told = capsys.readouterr().err
+    assert "wieghts" in told and "weights" in told
 
 
 def test_the_notebook_is_short_tagged_and_without_classes():

@@ -8,9 +8,9 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 
 import train_utils
-from files import UserError
+from files import UserError, new_run_dir
 from model import RES_LSTM, load_model
-from train_utils import TrainConfig, evaluate, fit, new_run_dir, seed_everything
+from train_utils import TrainConfig, evaluate, fit, seed_everything
 
 
 class Features(torch.utils.data.Dataset):

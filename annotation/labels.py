@@ -1,0 +1,212 @@
+"""A split's labels, Data/<split>/<split>.csv: each answer whole on disk, none silently lost.
+
+Whoever changes a label says what it believes is there: where another program or a second tab has
+put something else meanwhile, that is kept and the caller is told. Imports no torch.
+"""
+
+import os
+import re
+from collections import Counter
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from annotation.change_log import (
+    Step,
+    append_steps,
+    last_step,
+    log_path,
+    read_steps,
+    time_now,
+    write_with_log,
+)
+from files import UserError, one_writer, read_table, write_table
+
+COLUMNS = ("sequence", "label")
+LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}  # as written by hand or by a spreadsheet
+CLASS_NAMES = ("non-rally", "rally")
+UNDONE = ("label", "repeat", "marks")  # the kinds of steps that undo takes back
+PATIENCE_SEC = 5.0  # others hold the table for milliseconds
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A sequence's new label, "0", "1" or "" (none), and the one that the person saw before."""
+
+    sequence: str
+    label: str
+    seen: str
+
+
+def labels_path(split_dir: Path) -> Path:
+    return split_dir / f"{split_dir.name}.csv"
+
+
+def read_log(split_dir: Path) -> list[Step]:
+    """All steps of a split's labels, oldest first."""
+    return read_steps(log_path(labels_path(split_dir)))
+
+
+def list_sequences(split_dir: Path) -> tuple[list[str], list[str]]:
+    """(the sequences' names in the order of their numbers, what is wrong with other folders)."""
+    try:
+        with os.scandir(split_dir / "sequences") as entries:
+            names = [entry.name for entry in entries if entry.name[0] != "." and _is_folder(entry)]
+    except FileNotFoundError:
+        return [], [f"there is no folder {split_dir / 'sequences'}: collect some first"]
+    except OSError as error:
+        raise UserError(f"{split_dir / 'sequences'}: {error.strerror or error}") from error
+    odd = [n for n in names if n != n.strip() or not n.isprintable()]
+    problems = [
+        f"the folder {ascii(name)} cannot stand in a table: rename it" for name in sorted(odd)
+    ]
+    return sorted(sorted(set(names) - set(odd)), key=_by_number), problems
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """A key that sorts seq_2 before seq_10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def read_labels(split_dir: Path) -> dict[str, str]:
+    """{sequence: "0", "1", or whatever else stands there}; empty where there is no file.
+
+    A sequence with rows that contradict each other has them all, "0 and 1".
+    """
+    return _labels_of(_read_rows(split_dir))
+
+
+def _labels_of(rows: list[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for sequence, label in rows:
+        plain, before = str(LABELS.get(label, label)), found.get(sequence)
+        if not before or plain == before:
+            found[sequence] = plain
+        elif plain and plain not in before.split(" and "):
+            found[sequence] = f"{before} and {plain}"
+    return found
+
+
+def _read_rows(split_dir: Path) -> list[tuple[str, str]]:
+    path = labels_path(split_dir)
+    if not path.exists():
+        return []
+    table = read_table(path, COLUMNS, others=True)
+    if len(table.columns) > len(COLUMNS):
+        raise UserError(
+            f"{path} has columns besides sequence,label ({', '.join(table.columns[2:])}), which "
+            "would be lost in saving labels: keep them in another file"
+        )
+    return list(zip(table["sequence"].tolist(), table["label"].tolist(), strict=True))
+
+
+def labels_held(split_dir: Path) -> AbstractContextManager[None]:
+    """One process at a time; not the lock of collecting, which may be held for an hour."""
+    return one_writer(split_dir, ".labels.lock", PATIENCE_SEC)
+
+
+def save_labels(
+    split_dir: Path, answers: list[Answer], what: str = "label"
+) -> tuple[str, dict[str, str]]:
+    """Writes answers to the table, and first to its log; returns once both are on disk.
+
+    Returns (the time that names the step, {sequence: its label} of those in which another than
+    the one seen was found: these are left alone). Raises UserError when nothing could be saved.
+    """
+    with labels_held(split_dir):
+        rows = _read_rows(split_dir)
+        labels = _labels_of(rows)
+        now = {answer.sequence: labels.get(answer.sequence, "") for answer in answers}
+        given = [a for a in answers if now[a.sequence] in (a.seen, a.label)]
+        time = time_now()
+        steps = [Step(time, a.sequence, now[a.sequence], a.label, what) for a in given]
+        _change(split_dir, rows, steps)
+    kept = {a.sequence for a in given}
+    return time, {sequence: label for sequence, label in now.items() if sequence not in kept}
+
+
+def _change(split_dir: Path, rows: list[tuple[str, str]], steps: list[Step]) -> None:
+    """Logs steps, then puts their new labels into the table, which keeps its order."""
+    if not steps:
+        return
+    count = Counter(sequence for sequence, _ in rows)
+    changes = {s.sequence: s.new for s in steps if s.new != s.old or count[s.sequence] > 1}
+    if not changes:
+        append_steps(log_path(labels_path(split_dir)), steps)
+        return
+    new, kept = dict(changes), []
+    for sequence, label in rows:
+        if sequence not in changes:
+            kept.append((sequence, label))
+        elif sequence in new:  # its first row takes the new label, others of it go
+            kept.append((sequence, new.pop(sequence)))
+    kept += new.items()
+    kept = [row for row in kept if row[1] or row[0] not in changes]
+    table = pd.DataFrame(kept, columns=list(COLUMNS), dtype=str)
+    write_with_log(labels_path(split_dir), table, steps)
+
+
+def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]]:
+    """Takes back the step of that time, or the last one: (sequence, its label now, done?) each.
+
+    A label that has been changed elsewhere since stays (done is False). Empty when there is
+    nothing to undo.
+    """
+    with labels_held(split_dir):
+        steps = last_step(read_log(split_dir), time, UNDONE)
+        rows = _read_rows(split_dir)
+        labels = _labels_of(rows)
+        result, back, now_time = [], [], time_now()
+        for step in steps:
+            now = labels.get(step.sequence, "")
+            done = step.what == "repeat" or now == step.new
+            after = step.old if done and step.what != "repeat" else now
+            back.append(Step(now_time, step.sequence, now, after, f"undo {step.time}"))
+            result.append((step.sequence, after, done))
+        _change(split_dir, rows, back)
+    return result
+
+
+def last_answer(split_dir: Path) -> dict:
+    """The last step that undo would take back: its time ("" if there is none) and sequences."""
+    steps = last_step(read_log(split_dir), None, UNDONE)
+    return {"time": steps[0].time if steps else "", "sequences": [s.sequence for s in steps]}
+
+
+def read_flags(split_dir: Path) -> list[str]:
+    """The sequences that a person wants to come back to."""
+    path = split_dir / "flagged.csv"
+    return list(read_table(path, ("sequence",))["sequence"]) if path.exists() else []
+
+
+def save_flag(split_dir: Path, sequence: str, flagged: bool) -> None:
+    """Puts a sequence on the list of flagged ones, or takes it off."""
+    with labels_held(split_dir):
+        others = [name for name in read_flags(split_dir) if name != sequence]
+        names = [*others, sequence] if flagged else others
+        write_table(split_dir / "flagged.csv", pd.DataFrame({"sequence": names}, dtype=str))
+
+
+def read_class_names(data_dir: Path) -> tuple[str, str]:
+    """What labels 0 and 1 mean in this data: classes.csv (label,name), else non-rally and rally."""
+    path = data_dir / "classes.csv"
+    if not path.exists():
+        return CLASS_NAMES
+    names = dict(read_table(path, ("label", "name")).itertuples(index=False, name=None))
+    if set(names) != {"0", "1"} or "" in names.values():
+        raise UserError(f"{path} should be label,name and two more lines: 0,NAME and 1,NAME")
+    return names["0"], names["1"]
+
+
+def save_class_names(data_dir: Path, names: tuple[str, str]) -> None:
+    """Keeps them for the next time."""
+    write_table(data_dir / "classes.csv", pd.DataFrame({"label": ["0", "1"], "name": names}))

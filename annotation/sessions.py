@@ -1,0 +1,92 @@
+"""What a person is shown on the labelling page: the sequences of a split, or one match.
+
+Both serve the page until it is ended. Imports no torch.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from annotation import labels
+from annotation.app import Labelling
+from annotation.match_app import match_routes, open_match
+from annotation.server import serve
+from annotation.suggestions import load_probs
+from collection.downloading import find_file
+from collection.find_videos import find_in_data
+from files import SPLITS, UserError
+
+Predict = Callable[[Path, Path, list[str]], dict[str, float]]  # see suggestions.load_probs
+
+
+def label_split(
+    data_dir: Path,
+    split: str | None,
+    class_names: list[str] | None,
+    order: str,
+    model: Path | None,
+    predict: Predict,
+    port: int | None,
+    browser: bool,
+) -> int:
+    """Serves the page for a split (None: the first with work to do). Returns the exit code.
+
+    order is "name", "uncertain" or "review"; model a run's best_model.pth or predictions.csv.
+    """
+    review = order == "review"
+    names = tuple(class_names or labels.read_class_names(data_dir))
+    split = split or choose_split(data_dir, review, bool(model))
+    work = Labelling(data_dir, split, names, order)
+    sequences, problems = labels.list_sequences(work.split_dir(split))
+    known = labels.read_labels(work.split_dir(split))
+    if not sequences:
+        raise UserError("; ".join(problems) or f"no sequences in {data_dir / split} yet")
+    if model:
+        work.probs = load_probs(model, data_dir / split, sequences, predict)
+    done = sum(known.get(name) in ("0", "1") for name in sequences)
+    if review and not done:
+        raise UserError(f"nothing is labelled yet in {data_dir / split}, so nothing to review")
+    return serve(work, [], f"labelling {split}, {done} of {len(sequences)} done", port, browser)
+
+
+def choose_split(data_dir: Path, review: bool = False, model: bool = False) -> str:
+    """The first split with sequences that have no label (for a review: that have one), else the
+    first with sequences; with a model, train."""
+    if model:
+        return "train"
+    filled = []
+    for split in SPLITS:
+        names, _ = labels.list_sequences(data_dir / split)
+        known = labels.read_labels(data_dir / split)
+        if any((known.get(name) in ("0", "1")) == review for name in names):
+            return split
+        filled += [split] if names else []
+    return filled[0] if filled else "train"
+
+
+def find_match(video: str, data_dir: Path) -> Path:
+    """The file of a match: a path, a name inside the data folder, or an address collected before.
+
+    Raises UserError for an address that is not downloaded.
+    """
+    path = find_file(find_in_data(video, data_dir), data_dir)
+    if path is None:
+        raise UserError(f"{video} is not downloaded yet: collect it first, and it is kept")
+    return path
+
+
+def mark_match(
+    path: Path,
+    data_dir: Path,
+    class_names: list[str] | None,
+    proposals: Path | None,
+    port: int | None,
+    browser: bool,
+) -> int:
+    """Serves the page for one match; proposals is a table start_sec,end_sec to be confirmed."""
+    match = open_match(path, data_dir, proposals)
+    names = tuple(class_names or labels.read_class_names(data_dir))
+    work = Labelling(data_dir, "train", names, match=path.name)
+    try:
+        return serve(work, match_routes(match), f"marking {path}", port, browser)
+    finally:
+        match.stopped.set()

@@ -1,0 +1,56 @@
+"""The videos that names on a command line stand for: files, folders of them, addresses.
+
+Imports no torch.
+"""
+
+from pathlib import Path
+
+from collection import downloading
+from collection.sources import is_address, is_playlist
+from files import UserError
+from media.proxy import SUFFIX as PROXY_SUFFIX
+
+VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg")
+VIDEO_SUFFIXES += (".mts", ".ogv", ".ts", ".webm", ".wmv")
+
+
+def find_videos(given: list[str]) -> tuple[list[Path | str], list[str]]:
+    """(files and addresses, in order and once each, what is wrong with the rest).
+
+    A folder stands for the videos right in it, a playlist's address for its videos.
+    """
+    found, problems = [], []
+    for name in given:
+        try:
+            if is_playlist(name):
+                found += downloading.playlist_videos(name)
+            elif is_address(name):
+                found.append(name)
+            elif Path(name).is_dir():
+                found += videos_in(Path(name))
+            else:
+                found.append(Path(name))
+        except UserError as error:
+            problems.append(str(error))
+    return list(dict.fromkeys(found)), problems
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """The video files right in a folder, without the copies that this project makes there."""
+    videos = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        and path.is_file()
+        and not path.name.startswith(".")
+        and not path.name.endswith(PROXY_SUFFIX)
+    )
+    if not videos:
+        raise UserError(f"{folder}: no video in it")
+    return videos
+
+
+def find_in_data(video: str, data_dir: Path) -> str:
+    """The same, or where it lies in the data folder, as videos.csv names it."""
+    inside = data_dir / video
+    return str(inside) if not Path(video).exists() and inside.is_file() else video

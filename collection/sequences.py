@@ -1,0 +1,307 @@
+"""A video's sequences: chosen, read, numbered, and put on disk so that a kill does no harm.
+
+Imports no torch, so that collecting starts at once.
+"""
+
+import math
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from collection import downloading
+from collection.downloading import find_file
+from collection.sources import (
+    SOURCE_COLUMNS,
+    read_records,
+    read_sources,
+    rows_of,
+    video_name,
+    write_record,
+)
+from collection.video_index import known_name
+from files import UserError, file_sha256, one_writer, read_table, write_table
+from media.video import CLOCK_SEC, Video, open_video, read_sequence_at
+
+PUBLISH_SEC = 1.0  # so often at most is the growing table written
+JPEG_ERROR = 8.0  # of 255, on average; JPEG's own is about 1, another film's over 20
+SHOWN = 5  # so many refused starts are named in a message
+
+
+class PartlyCollected(UserError):
+    """Not all of a video could be had; `added` sequences of it were."""
+
+    def __init__(self, message: str, added: int):
+        super().__init__(message)
+        self.added = added
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where sequences start, to the millisecond, and what is in them; fps None: what comes."""
+
+    interval_sec: float = 30.0
+    seq_frames: int = 30
+    fps: float | None = 30.0
+    start_sec: float = 0.0
+    end_sec: float = float("inf")
+
+    def starts(self, duration_sec: float, fps: float) -> list[float]:
+        """When sequences start in a video of this length and rate: those that end inside it."""
+        length_sec = self.seq_frames / (self.fps or fps)
+        last_sec = min(self.end_sec, duration_sec) - length_sec + CLOCK_SEC
+        count = int((last_sec - self.start_sec) // self.interval_sec) + 1
+        return [round(self.start_sec + k * self.interval_sec, 3) for k in range(max(count, 0))]
+
+
+def collect_video(
+    video: str | Path,
+    data_dir: str | Path,
+    split: str,
+    settings: Settings | None = None,
+    client: str | None = None,
+    keep_video: bool = True,
+) -> int:
+    """Adds a video's missing sequences to a split; returns how many were added.
+
+    video is a file, or a YouTube address, which is downloaded into data_dir/videos (by pytubefix's
+    client) and removed again once it is complete unless keep_video. Raises UserError, after keeping
+    every complete sequence, when the file breaks off, holds damaged parts, belongs to another split
+    already, or cannot be had or written.
+    """
+    data_dir, settings = Path(data_dir), settings or Settings()
+    name = known_name(data_dir, split, video_name(video, data_dir))
+    path = find_file(video, data_dir)
+    if missing_by_record(data_dir, split, name, path, settings) == []:
+        return 0
+    fetched = path is None
+    if fetched:
+        path = downloading.download(downloading.id_of(video), data_dir / "videos", client)
+    added, problems = _extract(open_video(path), name, data_dir, split, settings)
+    if problems:
+        raise PartlyCollected(f"{path}: {'; '.join(problems)}", added)
+    if fetched and not keep_video:
+        path.unlink(missing_ok=True)
+    return added
+
+
+def missing_by_record(
+    data_dir: Path, split: str, name: str, path: Path | None, settings: Settings
+) -> list[float] | None:
+    """The starts still to be collected by what collected.csv says; None if it cannot say."""
+    records = read_records(data_dir)
+    record = rows_of(records[records["split"] == split], name)
+    if record.empty or settings.fps is None:
+        return None
+    if path and not (path.is_file() and str(path.stat().st_size) == record["bytes"].iloc[0]):
+        return None
+    split_dir = data_dir / split
+    before = rows_of(read_sources(split_dir), name)
+    if _differs(split_dir, before, settings, settings.fps):
+        return None
+    have = collected_starts(split_dir, before)
+    starts = settings.starts(float(record["duration_sec"].iloc[0]), settings.fps)
+    return [start for start in starts if start not in have]
+
+
+def collected_starts(split_dir: Path, rows: pd.DataFrame) -> set[float]:
+    """The starts, in seconds to the millisecond, of those of a video's rows whose folders exist."""
+    there = [(split_dir / "sequences" / sequence).is_dir() for sequence in rows["sequence"]]
+    return set(rows.loc[there, "start_sec"].astype(float).round(3))
+
+
+def _extract(
+    video: Video, name: str, data_dir: Path, split: str, settings: Settings
+) -> tuple[int, list[str]]:
+    """(sequences added, what is wrong with the video) of an open video."""
+    split_dir, size = data_dir / split, video.path.stat().st_size
+    sha256 = file_sha256(video.path)
+    rate = settings.fps or 1 / video.period_sec
+    duration_sec = max(video.end_sec, video.header_sec if video.breaks_off else 0)
+    starts = settings.starts(video.end_sec, rate)
+    rows, refused, stopped = [], [], []
+    with one_writer(data_dir):  # of all splits, so that no other can take the same video meanwhile
+        name = known_name(data_dir, split, name, sha256)
+        sources = recover(split_dir)
+        before = rows_of(sources, name)
+        _refuse_other(video, split_dir, before, settings, rate)
+        write_record(
+            data_dir,
+            split=split,
+            video=name,
+            bytes=str(size),
+            sha256=sha256,
+            duration_sec=f"{duration_sec:.3f}",
+        )
+        have = collected_starts(split_dir, before)
+        missing = [start for start in starts if start not in have]
+        number = highest_number(split_dir, sources)
+        kept = len(starts) - len(missing)
+        written_sec = time.monotonic()
+        bar = tqdm(missing, f"{split}: {video.path.name}", len(starts), initial=kept, unit="seq")
+        try:
+            for start_sec in bar:
+                try:
+                    frames = read_sequence_at(video, start_sec, settings.seq_frames, settings.fps)
+                except UserError as error:
+                    refused.append(f"{start_sec:g} s ({error})")
+                    continue
+                number += 1
+                sequence = f"seq_{number:05d}"
+                try:
+                    write_frames(split_dir, sequence, frames)
+                except UserError as error:
+                    stopped.append(str(error))
+                    break
+                rows.append([sequence, name, f"{start_sec:.10g}", f"{rate:.10g}"])
+                if time.monotonic() - written_sec > PUBLISH_SEC:
+                    publish(split_dir, _with_rows(sources, rows))
+                    written_sec = time.monotonic()
+        finally:
+            video.container.close()
+            if rows:
+                publish(split_dir, _with_rows(sources, rows))
+    return len(rows), _problems(video, kept + len(rows), refused, stopped)
+
+
+def _with_rows(sources: pd.DataFrame, rows: list[list[str]]) -> pd.DataFrame:
+    new = pd.DataFrame(rows, columns=list(SOURCE_COLUMNS), dtype=str)
+    return pd.concat([sources, new], ignore_index=True).fillna("")
+
+
+def _differs(split_dir: Path, before: pd.DataFrame, settings: Settings, rate: float) -> str:
+    """How what was collected of a video before differs from what is wanted now, or nothing."""
+    for row in before.itertuples():
+        folder = split_dir / "sequences" / row.sequence
+        if not math.isclose(float(row.fps), rate, rel_tol=1e-4):
+            return f"at {row.fps} frames a second; keep to that with --fps"
+        if folder.is_dir():
+            count = sum(path.suffix == ".jpg" for path in folder.iterdir())
+            if count == settings.seq_frames:
+                return ""
+            return (
+                f"with {count} frames a sequence ({row.sequence}); keep to that with --seq-frames"
+            )
+    return ""
+
+
+def _refuse_other(
+    video: Video, split_dir: Path, before: pd.DataFrame, settings: Settings, rate: float
+) -> None:
+    """Raises UserError if sequences of this name are there that this file would not give."""
+    differs = _differs(split_dir, before, settings, rate)
+    if not differs and not _same_pictures(video, split_dir, before, settings):
+        differs = "from another file of this name; give this one another name"
+    if differs:
+        raise UserError(
+            f"{video.path}: collected before {differs}, or remove its folders from "
+            f"{split_dir / 'sequences'} and their rows from {split_dir / 'sequences.csv'} first"
+        )
+
+
+def _same_pictures(video: Video, split_dir: Path, before: pd.DataFrame, settings: Settings) -> bool:
+    """Whether the first sequence that is there and that the file gives shows the same."""
+    nothing_there = True
+    for row in before.itertuples():
+        paths = sorted((split_dir / "sequences" / row.sequence).glob("*.jpg"))
+        saved = [cv2.imread(str(path)) for path in paths]
+        if len(saved) != settings.seq_frames or any(picture is None for picture in saved):
+            continue
+        try:
+            frames = read_sequence_at(
+                video, float(row.start_sec), settings.seq_frames, settings.fps
+            )
+        except UserError:
+            continue
+        return float(np.mean(cv2.absdiff(np.stack(frames), np.stack(saved)))) < JPEG_ERROR
+    return nothing_there
+
+
+def _problems(video: Video, kept: int, refused: list[str], stopped: list[str]) -> list[str]:
+    """What keeps a video from giving all that its header promises, in words."""
+    problems = list(stopped)
+    if video.breaks_off:
+        where = f"{video.end_sec:.1f} s of {video.header_sec:.1f} s"
+        problems.append(f"breaks off at {where} (or only its sound goes on)")
+    if refused:
+        more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
+        problems.append(f"no sequence at {', '.join(refused[:SHOWN])}{more}")
+    if not problems and kept == 0:
+        problems.append(f"only {video.end_sec:.2f} s long, or too short between start and end")
+    if problems:
+        problems.append(f"{kept} complete sequences kept")
+    return problems
+
+
+def highest_number(split_dir: Path, sources: pd.DataFrame) -> int:
+    """The highest sequence number in folders, sequences.csv or labels: none is used twice."""
+    names = set(os.listdir(split_dir / "sequences")) | set(sources["sequence"])
+    labels = split_dir / f"{split_dir.name}.csv"
+    if labels.exists():
+        names |= set(read_table(labels, ("sequence",))["sequence"])
+    numbers = [name.removeprefix("seq_") for name in names]
+    return max((int(n) for n in numbers if n.isdecimal()), default=0)
+
+
+def write_frames(split_dir: Path, sequence: str, frames: list[np.ndarray]) -> None:
+    """Writes a sequence's frames, uint8 (H, W, 3) BGR, under a hidden name."""
+    folder = split_dir / "sequences" / f".{sequence}.part"
+    try:
+        folder.mkdir()
+        for k, frame in enumerate(frames, start=1):
+            _, data = cv2.imencode(".jpg", frame)
+            (folder / f"{k:05d}.jpg").write_bytes(data.tobytes())
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(
+            f"cannot write {sequence} in {split_dir}: {error.strerror or error}; free some space, "
+            "then run it again: it goes on from there"
+        ) from error
+
+
+def publish(split_dir: Path, sources: pd.DataFrame) -> None:
+    """Lists written sequences in sequences.csv, then gives their folders their names.
+
+    A kill at any moment leaves what `recover` can tell apart: no row, a folder to be thrown away;
+    a row, a folder to be named.
+    """
+    if hasattr(os, "sync"):
+        os.sync()  # the frames are on disk before the table says so, should the power fail
+    write_table(split_dir / "sequences.csv", sources)
+    try:
+        _name_folders(split_dir, sources)
+    except OSError as error:
+        raise UserError(f"cannot write in {split_dir / 'sequences'}: {error}") from error
+
+
+def recover(split_dir: Path) -> pd.DataFrame:
+    """Brings folders and sequences.csv together after a kill; returns the table."""
+    sources = read_sources(split_dir)
+    try:
+        (split_dir / "sequences").mkdir(parents=True, exist_ok=True)
+        _name_folders(split_dir, sources)
+        for unlisted in (split_dir / "sequences").glob(".seq_*.part"):
+            shutil.rmtree(unlisted)
+        for table in (split_dir / "sequences.csv", split_dir.parent / "collected.csv"):
+            for half_written in table.parent.glob(f".{table.name}.*.part"):
+                half_written.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot write in {split_dir / 'sequences'}: {error.strerror or error}"
+        ) from error
+    return sources
+
+
+def _name_folders(split_dir: Path, sources: pd.DataFrame) -> None:
+    folder = split_dir / "sequences"
+    listed = set(sources["sequence"])
+    for temporary in folder.glob(".seq_*.part"):
+        sequence = temporary.name.removeprefix(".").removesuffix(".part")
+        if sequence in listed and not (folder / sequence).exists():
+            temporary.rename(folder / sequence)

@@ -1,0 +1,175 @@
+"""From probabilities over time to rallies: the best path through play and dead time.
+
+    rallies = decode(times_sec, probs, Decoding())       # a table: start_sec, end_sec, ...
+
+A two-state Viterbi decoding with a minimum length of either state (a hidden semi-Markov model;
+Rabiner 1989, section IV.D): of all ways to cut the match into rallies and gaps, the one with the
+greatest sum of evidence, less a cost for each rally. One doubtful second inside a long rally costs
+less than ending it and beginning another; a short break is a gap once its evidence outweighs that.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from annotation.match_marks import Marks
+from detection.segment_metrics import pairs_at
+from files import UserError
+
+Scored = tuple[np.ndarray, np.ndarray, Marks, float]  # times_sec, probs, rallies, duration_sec
+COLUMNS = ("start_sec", "end_sec", "duration_sec", "confidence")
+MAX_LOGIT = 4.0  # one step alone is never surer than that
+GRID = {  # what fit_decoding tries, one setting at a time
+    "threshold": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+    "rally_cost": (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0),
+    "min_rally_sec": (0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
+    "min_gap_sec": (0.5, 1.0, 1.5, 2.0, 3.0),
+    "start_shift_sec": tuple(np.round(np.arange(-0.6, 0.61, 0.1), 1).tolist()),
+    "end_shift_sec": tuple(np.round(np.arange(-0.6, 0.61, 0.1), 1).tolist()),
+}
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How probabilities become rallies; fit_decoding chooses the values."""
+
+    threshold: float = 0.5  # above it a step speaks for play
+    rally_cost: float = 2.0  # seconds of evidence at logit 1 that a rally must be worth
+    min_rally_sec: float = 2.0  # before the shifts, as
+    min_gap_sec: float = 1.0  # this is
+    start_shift_sec: float = 0.0  # added to each start, against a bias of the model
+    end_shift_sec: float = 0.0
+
+    def __post_init__(self):
+        if not 0 < self.threshold < 1:
+            raise UserError(f"threshold must be between 0 and 1, not {self.threshold}")
+        for name in ("rally_cost", "min_rally_sec", "min_gap_sec"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"{name} must be 0 or more, not {getattr(self, name)}")
+
+
+def decode(
+    times_sec: np.ndarray, probs: np.ndarray, decoding: Decoding, duration_sec: float
+) -> pd.DataFrame:
+    """Rallies as a table of COLUMNS, in order, in seconds, to the millisecond.
+
+    probs (N,), of play at times_sec (N,), which are evenly spaced; NaN where nothing is known,
+    which speaks for neither. confidence is the mean probability over a rally's known steps.
+    """
+    if not len(probs):
+        return pd.DataFrame(columns=list(COLUMNS), dtype=float)
+    step_sec = float(times_sec[1] - times_sec[0]) if len(times_sec) > 1 else duration_sec
+    logits = _logit(np.clip(probs, 1e-6, 1 - 1e-6)) - _logit(decoding.threshold)
+    evidence = np.nan_to_num(np.clip(logits, -MAX_LOGIT, MAX_LOGIT) * step_sec, nan=0.0)
+    rows = []
+    min_rally = max(round(decoding.min_rally_sec / step_sec), 1)
+    min_gap = round(decoding.min_gap_sec / step_sec)
+    for first, last in best_path(evidence, decoding.rally_cost, min_rally, min_gap):
+        # A minimum lengthens what is too short, where that is worth it: such a run is no rally.
+        play = first + np.flatnonzero(evidence[first:last] > 0)
+        cut_off = first == 0 or last == len(evidence)
+        if not len(play) or (play[-1] + 1 - play[0] < min_rally and not cut_off):
+            continue
+        first, last = int(play[0]), int(play[-1]) + 1
+        start = _edge(times_sec, logits, first, step_sec) + decoding.start_shift_sec
+        end = _edge(times_sec, logits, last, step_sec) + decoding.end_shift_sec
+        known = probs[first:last][~np.isnan(probs[first:last])]
+        start = max(start, 0.0, rows[-1][1] if rows else 0.0)
+        end = min(end, duration_sec)
+        start, end = round(start, 3), round(end, 3)
+        if end - start > 0.001:
+            rows.append((start, end, end - start, known.mean() if len(known) else np.nan))
+    return pd.DataFrame(rows, columns=list(COLUMNS), dtype=float).round(3)
+
+
+def best_path(
+    evidence: np.ndarray, cost: float, min_rally: int, min_gap: int
+) -> list[tuple[int, int]]:
+    """Runs of steps (first, one past the last) that are rallies, for evidence (N,) for play.
+
+    Maximises the sum of evidence inside rallies less that outside, less cost a rally. Rallies
+    have min_rally steps at least and gaps min_gap; those at the match's two ends may be cut off.
+    """
+    min_rally, min_gap = max(min_rally, 1), max(min_gap, 1)
+    margin = max(min_rally, min_gap)  # without evidence, so that what is cut off is long enough
+    total = np.cumsum(np.pad(evidence, (margin + 1, margin))).tolist()  # of the first t steps
+    N = len(total) - 1
+    # Best score of the first t steps ending in a gap, and in a rally; where that state began.
+    gap, gap_from = [0.0] * (N + 1), [0] * (N + 1)
+    rally, rally_from = [-np.inf] * (N + 1), [0] * (N + 1)
+    best_gap, best_rally, gap_at, rally_at = -np.inf, -np.inf, 0, 0
+    for t in range(1, N + 1):
+        s = t - min_rally  # where a rally that ends at t can have begun, at the latest
+        if s >= 0 and gap[s] - total[s] > best_gap:
+            best_gap, gap_at = gap[s] - total[s], s
+        rally[t], rally_from[t] = best_gap + total[t] - cost, gap_at
+        s = t - min_gap
+        if s >= 0 and rally[s] + total[s] > best_rally:
+            best_rally, rally_at = rally[s] + total[s], s
+        gap[t], gap_from[t] = max((-total[t], 0), (best_rally - total[t], rally_at))
+    runs, t, inside = [], N, rally[N] > gap[N]
+    while t > 0:
+        begin = rally_from[t] if inside else gap_from[t]
+        if inside:
+            first, last = max(begin - margin, 0), min(t - margin, len(evidence))
+            runs.append((first, last))
+        t, inside = begin, not inside
+    return [(first, last) for first, last in runs[::-1] if first < last]
+
+
+def _logit(p: float | np.ndarray) -> float | np.ndarray:
+    return np.log(p / (1 - p))
+
+
+def _edge(times_sec: np.ndarray, logits: np.ndarray, step: int, step_sec: float) -> float:
+    """When the border before this step is: where the logit crosses 0 between it and the last one.
+
+    Half-way between them where it does not, as where a minimum length puts the border elsewhere.
+    """
+    if step == 0:
+        return 0.0
+    if step == len(logits):
+        return float("inf")
+    before, after = np.clip(logits[step - 1 : step + 1], -MAX_LOGIT, MAX_LOGIT)
+    crosses = before * after < 0
+    return float(times_sec[step - 1]) + step_sec * (before / (before - after) if crosses else 0.5)
+
+
+def to_marks(rallies: pd.DataFrame) -> Marks:
+    return list(rallies[["start_sec", "end_sec"]].itertuples(index=False, name=None))
+
+
+def fit_decoding(matches: list[Scored], begin: Decoding | None = None) -> Decoding:
+    """The Decoding that does best on marked matches, as score measures it.
+
+    The values are improved one at a time (coordinate ascent over GRID) until none helps.
+    """
+    best = begin or Decoding()
+    best_score, improved = score(matches, best), True
+    while improved:
+        improved = False
+        for name, values in GRID.items():
+            for value in values:
+                tried = replace(best, **{name: value})
+                if (tried_score := score(matches, tried)) > best_score + 1e-9:
+                    best, best_score, improved = tried, tried_score, True
+    return best
+
+
+def score(matches: list[Scored], decoding: Decoding) -> float:
+    """The mean over matches of F1 at IoU 0.5 and at 0.7, less a tenth of the mean error of edges
+    in seconds: 0.1 s of error weighs as much as 1 % of F1."""
+    scores = []
+    for times_sec, probs, truth, duration_sec in matches:
+        predicted = to_marks(decode(times_sec, probs, decoding, duration_sec))
+        pairs = {iou: pairs_at(predicted, truth, iou) for iou in (0.5, 0.7)}
+        errors = [
+            abs(p - t) for i, j in pairs[0.5] for p, t in zip(predicted[i], truth[j], strict=True)
+        ]
+        if not truth:  # nothing to find: right where nothing was found
+            scores.append(float(not predicted))
+            continue
+        f1 = [2 * len(pair) / (len(predicted) + len(truth)) for pair in pairs.values()]
+        scores.append(np.mean(f1) - 0.1 * np.mean(errors or [1.0]))
+    return float(np.mean(scores))

@@ -1,0 +1,221 @@
+"""One match, from its video to the table of its rallies.
+
+detector = load_detector("runs/NAME/best_model.pth")
+result = detect_match(Path("final.mp4"), detector, Path("final_rallies"))
+"""
+
+import time
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from detection.decoding import Decoding, decode
+from detection.match_features import GRID_FPS, count_steps, extract_match, load_steps
+from detection.temporal_head import HeadConfig, MatchHead, hold_last
+from extraction.encoder import best_device, pick_precision
+from files import UserError, file_sha256
+from media.video import Video, open_video
+from model import RES_LSTM, load_model
+
+BATCH_WINDOWS = 64
+BLOCK_STEPS = 4096  # of a match, classified at a time by the head
+COMMON_RATES = [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+COMMON_RATES += [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained model, ready for whole matches."""
+
+    path: Path
+    model: RES_LSTM
+    head: MatchHead | None  # None: windows are classified one by one
+    decoding: Decoding
+    fitted: bool  # whether decoding was fitted on marked matches
+    hop_sec: float  # from one window to the next; the head goes by its own steps
+    precision: str  # of the backbone, "fp32" or "bf16"
+    about: dict  # what the checkpoint says of itself
+
+    @property
+    def every(self) -> int:
+        """Frames of the grid from one step to the next."""
+        return self.head.config.every if self.head else 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a match's video holds, by a detector."""
+
+    video: Video  # closed
+    sha256: str  # of its bytes
+    fps: Fraction
+    detector: Detector
+    times_sec: np.ndarray  # float64 (N,)
+    probs: np.ndarray  # float32 (N,), of play; NaN where the file is damaged
+    rallies: pd.DataFrame  # start_sec, end_sec, duration_sec, confidence
+    wall_sec: float
+    computed_sec: float  # so much of the match was not in the cache
+
+
+def load_detector(
+    path: str | Path, windows: bool = False, hop_sec: float = 0.5, precision: str = "auto"
+) -> Detector:
+    """The detector in a model file; windows: leave its head out. Raises UserError as load_model."""
+    model, checkpoint = load_model(path)
+    found = checkpoint.get("detection", {})
+    head = None
+    if "head" in found and not windows:
+        head = MatchHead(HeadConfig(**found["head"]["config"]))
+        head.load_state_dict(found["head"]["state"])
+        head.eval()
+    fitted = found.get("head_decoding" if head else "window_decoding")
+    about = checkpoint["about"] | {"weights_name": checkpoint["weights_name"]}
+    decoding = Decoding(**fitted) if fitted else Decoding()
+    precision = pick_precision(precision, best_device())
+    return Detector(Path(path), model, head, decoding, bool(fitted), hop_sec, precision, about)
+
+
+def with_settings(detector: Detector, **settings: float | None) -> Detector:
+    """The same with other values of its decoding; those that are None stay."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    return replace(detector, decoding=replace(detector.decoding, **given))
+
+
+def detect_match(
+    path: Path,
+    detector: Detector,
+    out_dir: Path,
+    progress: bool = True,
+    sha256: str | None = None,
+) -> Result:
+    """Finds a match's rallies; sha256 is that of its file, if it is known.
+
+    Raises UserError for what is no video or cannot be written.
+
+    The features below out_dir are used if they are there, and completed if not.
+    """
+    began, video = time.perf_counter(), open_video(path)
+    try:
+        sha256 = sha256 or file_sha256(path)
+        steps = count_steps(video, detector.every)
+        if detector.head is None and steps < detector.model.config.seq_frames:
+            raise UserError(f"{path}: too short, {video.end_sec:.2f} s")
+        folder, computed_sec = extract_shown(
+            video, detector, out_dir, detector.every, sha256, progress
+        )
+        times_sec, probs = match_probs(detector, folder, steps)
+        rallies = decode(times_sec, probs, detector.decoding, video.end_sec)
+        wall_sec, fps = time.perf_counter() - began, nominal_fps(video)
+    finally:
+        video.container.close()
+    return Result(video, sha256, fps, detector, times_sec, probs, rallies, wall_sec, computed_sec)
+
+
+def extract_shown(
+    video: Video,
+    detector: Detector,
+    out_dir: Path,
+    every: int,
+    sha256: str | None = None,
+    progress: bool = True,
+) -> tuple[Path, float]:
+    """extract_match under a bar; (folder of the features, seconds of the match it computed)."""
+    began, computed = time.perf_counter(), 0.0
+    with tqdm(
+        total=round(video.end_sec, 1),
+        desc=video.path.name,
+        unit="",
+        bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {unit}",
+        **({} if progress else {"disable": True}),  # otherwise TQDM_DISABLE decides
+    ) as bar:
+
+        def show(done_sec: float, computed_sec: float) -> None:
+            nonlocal computed
+            computed, bar.n = computed_sec, min(round(done_sec, 1), bar.total)
+            if not computed_sec:
+                bar.unit = "as computed before" if done_sec else ""
+            else:
+                speed = computed_sec / (time.perf_counter() - began)
+                left = tqdm.format_interval(max(video.end_sec - done_sec, 0) / speed)
+                bar.unit = f"{speed:.1f}x real time, {left} left"
+            bar.update(0)
+
+        folder = extract_match(
+            video,
+            detector.model.backbone,
+            out_dir,
+            every,
+            best_device(),
+            show,
+            sha256,
+            detector.precision,
+        )
+    return folder, computed
+
+
+def match_probs(detector: Detector, folder: Path, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """(times_sec (N,), probability of play (N,), NaN where unknown) by the head, or by windows."""
+    if detector.head:
+        return head_probs(detector.head, folder, steps)
+    return window_probs(detector.model, folder, steps, detector.hop_sec)
+
+
+def head_probs(head: MatchHead, folder: Path, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """(times_sec (S,), probability of play (S,), NaN where the features are unknown), of a match.
+
+    Reads the cached pieces block by block, each with what it depends on, so that memory does not
+    grow with the match.
+    """
+    probs, held = np.empty(steps, np.float32), torch.empty(0, head.config.feature_size)
+    with torch.inference_mode():
+        for first in range(0, steps, BLOCK_STEPS):
+            last = min(first + BLOCK_STEPS, steps)
+            begin, end = max(first - head.config.reach, 0), min(last + head.config.reach, steps)
+            features = torch.cat([held, load_steps(folder, begin, end)])
+            filled = hold_last(features)[len(held) :]
+            logits = head(filled[None])[0]
+            logits[features[len(held) :, 0].isnan()] = float("nan")
+            probs[first:last] = torch.sigmoid(logits)[first - begin : last - begin].numpy()
+            # The step before the next block: what to hold on to, where that begins unknown.
+            before = max(last - head.config.reach, 0) - begin - 1
+            held = filled[before : before + 1] if before >= 0 else held
+    return np.arange(steps) * head.config.every / GRID_FPS, probs
+
+
+def nominal_fps(video: Video) -> Fraction:
+    """The rate that a file names, such as 30000/1001; of a variable rate, its average."""
+    rate = video.stream.average_rate or video.stream.guessed_rate
+    near = [f for f in COMMON_RATES if rate and abs(f / Fraction(rate) - 1) < 2e-4]
+    return near[0] if near else Fraction(rate or 1 / video.period_sec).limit_denominator(1001)
+
+
+def window_probs(
+    model: RES_LSTM, folder: Path, steps: int, hop_sec: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(middle of each window (N,) in seconds, its probability (N,), NaN where a frame is unknown).
+
+    Windows of seq_frames steps, all frames of the grid, every hop_sec.
+    """
+    size, hop = model.config.seq_frames, max(round(hop_sec * GRID_FPS), 1)
+    firsts = np.arange(0, steps - size + 1, hop)
+    probs = np.empty(len(firsts), np.float32)
+    with torch.inference_mode():
+        for k in range(0, len(firsts), BATCH_WINDOWS):
+            batch = firsts[k : k + BATCH_WINDOWS]
+            features = load_steps(folder, int(batch[0]), int(batch[-1]) + size)  # (S, D)
+            windows = features.unfold(0, size, hop).transpose(1, 2)  # (B, T, D)
+            probs[k : k + len(batch)] = torch.sigmoid(model.classify(windows)).squeeze(1).numpy()
+    return (firsts + size / 2) / GRID_FPS, probs
+
+
+def unknown_stretches(result: Result) -> list[tuple[float, float]]:
+    """(start_sec, end_sec) of where nothing is known, because the file is damaged there."""
+    unknown = np.isnan(result.probs)
+    edges = np.flatnonzero(np.diff(np.pad(unknown, 1).astype(int)))
+    times = np.append(result.times_sec, result.video.end_sec)
+    return [(float(times[a]), float(times[b])) for a, b in edges.reshape(-1, 2)]

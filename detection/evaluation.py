@@ -1,0 +1,281 @@
+"""Predicted rallies of whole matches against those that people marked: read, measured, told.
+
+    python detecting_rallies.py evaluate --predicted DIR --truth DIR [--json FILE]
+
+Predictions are the folders that detection leaves, `<match>_rallies/`, or tables `<match>.csv`;
+true rallies are tables `<match>.csv`, as in Data/matches or beside drawn matches. segment_metrics
+says what is measured. Imports no torch.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+
+from annotation.match_marks import match_name, read_marks
+from detection.records import SUFFIX, is_corrected, read_record
+from detection.segment_metrics import LENGTHS, THRESHOLDS, measure_match, summarise
+from files import UserError, write_whole
+
+BEYOND_SEC = 1.0  # so far may true rallies go on after what rallies.json takes for the end
+RULES = {  # (whose, what is right by it, the precision and recall that they report)
+    "shuttlecut": ("shuttlecut", "both edges within 2.5 s, half of the longer shared", 0.85, 0.84),
+    "chien_fang": (
+        "Chien and Fang 2023 (LENIENT)",
+        "true inside predicted, give or take 0.1 s, or any crosswise overlap; not one-to-one",
+        0.897,
+        0.889,
+    ),
+}
+
+
+def find_predicted(predicted: Path) -> dict[str, Path]:
+    """{name of a match: its table of predicted rallies}, in order of the names.
+
+    `predicted` is one folder `<match>_rallies`, a folder of such, or a folder of `<match>.csv`.
+    Where there are folders of that name, tables beside them are not taken: those beside drawn
+    matches are the truth. Raises UserError where there is no table.
+    """
+    folders = [predicted, *sorted(predicted.glob(f"*{SUFFIX}"))]
+    names = {each: os.path.basename(os.path.abspath(each)) for each in folders if each.is_dir()}
+    folders = [each for each in names if names[each].endswith(SUFFIX)]
+    found = {names[each].removesuffix(SUFFIX): each / "rallies.csv" for each in folders}
+    found = {name: table for name, table in found.items() if table.exists()}
+    if not folders:
+        found = _tables(predicted)
+    if not found:
+        raise UserError(
+            f"{predicted} has neither a folder <match>{SUFFIX} with a rallies.csv nor a table "
+            "<match>.csv: first python detecting_rallies.py MATCH.mp4 --model FILE"
+        )
+    return found
+
+
+def find_truth(truth: Path) -> dict[str, Path]:
+    """{name of a match: its table of true rallies}, in order of the names; the logs left out.
+
+    Raises UserError where there is none.
+    """
+    if not (found := _tables(truth)):
+        raise UserError(
+            f"no table of true rallies, <match>.csv, in {truth}: mark some with python labeling.py "
+            "--match VIDEO, then say --truth Data/matches"
+        )
+    return found
+
+
+def record_path(table: Path) -> Path | None:
+    """The rallies.json beside a rallies.csv, if there is one."""
+    path = table.with_name("rallies.json")
+    return path if table.name == "rallies.csv" and path.exists() else None
+
+
+def read_speed(path: Path) -> dict:
+    """duration_sec, times_real_time, peak_rss_mb and written_sha256 (of the rallies.csv as it was
+    detected) of a rallies.json; None for what it lacks.
+
+    Raises UserError for what is no such record, or no number above 0.
+    """
+    record = read_record(path.parent)
+    try:
+        speed = record.get("speed") or {}
+        values = {"duration_sec": record.get("duration_sec")}
+        values |= {name: speed.get(name) for name in ("times_real_time", "peak_rss_mb")}
+        wrong = [name for name, v in values.items() if v is not None and not 0 < v < math.inf]
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}): detect the match again") from error
+    if wrong:
+        raise UserError(f"{path}: {wrong[0]} is no number above 0: detect the match again")
+    return values | {"written_sha256": record.get("written_sha256")}
+
+
+def evaluate_folders(predicted: Path, truth: Path) -> dict:
+    """What the predictions are worth on the matches that have both; JSON can hold it.
+
+    matches: {name: measure_match(...) with duration_from, times_real_time, peak_rss_mb, corrected:
+    whether a person has changed the detected table since, as far as rallies.json can tell}; pooled,
+    mean, worst and empty of summarise; median_edges: of all pairs, start_sec and end_sec; speed:
+    times_real_time of all matches that tell it together, the highest peak_rss_mb, and how many
+    tell; missing: true rallies without prediction, and extra: predictions without truth, which are
+    in no number; synthetic: whether the truth is that of the drawn sample. A prediction of
+    "Title [ID]", as yt-dlp names files, goes with the truth of that id.
+
+    Raises UserError for tables that cannot be read, for a folder compared with itself, and where no
+    match has both.
+    """
+    predicted, truth = Path(predicted), Path(truth)
+    true_tables, found = find_truth(truth), find_predicted(predicted)
+    tables = {}
+    for name, table in found.items():
+        names = (name, match_name(f"{name}.mp4"))
+        name = next((each for each in names if each in true_tables), name)
+        if name in tables:
+            raise UserError(f"{tables[name]} and {table} are both of {name}: take one away")
+        tables[name] = table
+    common = sorted(tables.keys() & true_tables.keys())
+    if not common:
+        raise UserError(
+            f"no match has both: predicted in {predicted} are {_some(tables)}, true in {truth} "
+            f"{_some(true_tables)}; they go by the video's name: X{SUFFIX}/rallies.csv or X.csv, "
+            "and X.csv"
+        )
+    matches = {name: _evaluate_match(tables[name], true_tables[name]) for name in common}
+    summary = summarise(matches)
+    edges = summary["pooled"]["edges"]
+    return {
+        "predicted": str(predicted),
+        "truth": str(truth),
+        "synthetic": any((each / "sample.json").exists() for each in (truth, truth / "..")),
+        "matches": matches,
+        **summary,
+        "median_edges": {f"{edge}_sec": edges[edge]["median_abs_sec"] for edge in edges},
+        "speed": _speed(list(matches.values())),
+        "missing": sorted(true_tables.keys() - tables.keys()),
+        "extra": sorted(tables.keys() - true_tables.keys()),
+    }
+
+
+def run_evaluation(predicted: Path, truth: Path, json_path: Path | None = None) -> int:
+    """Evaluates, prints, and writes the result as JSON if asked to.
+
+    Returns 1 where true rallies have no prediction, else 0. Raises UserError, see evaluate_folders.
+    """
+    result = evaluate_folders(predicted, truth)
+    print_evaluation(result)
+    if json_path is not None:
+        write_whole(json_path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+        print(f"written: {json_path}")
+    return 1 if result["missing"] else 0
+
+
+def print_evaluation(result: dict) -> None:
+    """Prints evaluate_folders' result as aligned tables, "-" for what is not defined."""
+    pooled, worst, mean = result["pooled"], result["worst"], result["mean"]
+    number, what = len(result["matches"]), "SYNTHETIC matches" if result["synthetic"] else "matches"
+    print(f"{result['predicted']} against {result['truth']}: {number} {what}\n")
+    f1 = [f"F1@{name}" for name in THRESHOLDS]
+    header = ["match", "true", "pred.", *f1, "start", "end", "splits", "merges", "accuracy"]
+    rows = [_row(name, measured) for name, measured in result["matches"].items()]
+    _print_table([header, *rows, _row("mean", mean), _row("pooled", pooled)])
+    print("F1@: at an IoU of. start, end: the median of what pairs at 0.5 are off, in seconds.")
+    print(f"accuracy: of samples 0.1 s apart; the F1 of all of them: {_text(pooled['time']['f1'])}")
+    if worst:
+        print(f"worst match: {worst['match']}, F1 {worst['f1']:.3f} at IoU 0.5")
+    print(
+        f"count: {pooled['predicted']} predicted, {pooled['true']} true, off by "
+        f"{_percent(pooled['count_error_relative'])} in all, by "
+        f"{_percent(mean['count_error_relative'])} in the mean of the matches\n"
+    )
+    columns = ("true", "predicted", "precision", "recall", "f1")
+    header = ["length (at IoU 0.5)", "true", "predicted", "precision", "recall", "F1"]
+    lengths = pooled["by_length"]
+    _print_table([header, *([name, *(lengths[name][c] for c in columns)] for name in LENGTHS)])
+    print("\nedges of all pairs at IoU 0.5 (bias: the mean, + is late)")
+    header = ["", "pairs", "median (s)", "mean (s)", "bias (s)", "over 0.5 s"]
+    _print_table([header, *(_edge_row(edge, e) for edge, e in pooled["edges"].items())])
+    print("\nby the rules of others, who report theirs on other matches than these")
+    rows = [["rule", "precision", "recall", "they report precision", "recall"]]
+    for key, (name, _, *reported) in RULES.items():
+        rows.append([name, *(pooled["rules"][key][c] for c in ("precision", "recall")), *reported])
+    _print_table(rows)
+    print(*(f"{name}: {rule}" for name, rule, *_ in RULES.values()), sep="\n")
+    _print_notes(result)
+
+
+def _print_notes(result: dict) -> None:
+    """Speed, and what the numbers leave out."""
+    print()
+    speed, matches = result["speed"], result["matches"]
+    if speed["matches"]:
+        peak = speed["peak_rss_mb"]
+        memory = "" if peak is None else f", at most {peak:.0f} MB of memory"
+        print(
+            f"speed: {_text(speed['times_real_time'])} times real time{memory} "
+            f"(of {speed['matches']} of {len(matches)} matches)"
+        )
+    guessed = [name for name, each in matches.items() if each["duration_from"] != "rallies.json"]
+    notes = {
+        "CORRECTED by a person since, so these are not the detector's numbers alone": [
+            name for name, each in matches.items() if each["corrected"]
+        ],
+        "no rallies.json tells how long, so taken to end with the last rally": guessed,
+        "no rally, neither true nor predicted, so in no mean of F1": result["empty"],
+        "NOT EVALUATED, true rallies without a prediction": result["missing"],
+        "not evaluated, a prediction without true rallies": result["extra"],
+    }
+    for note, names in notes.items():
+        if names:
+            print(f"{note}: {', '.join(names)}")
+
+
+def _evaluate_match(table: Path, true_table: Path) -> dict:
+    if table.samefile(true_table):
+        raise UserError(f"{table} would be compared with itself: is --predicted the right folder?")
+    predicted, truth = read_marks(table), read_marks(true_table)
+    path = record_path(table)
+    record = read_speed(path) if path else {}
+    known = record.get("duration_sec")
+    last = max((end for _, end in predicted + truth), default=0.0)
+    if truth and known and truth[-1][1] > known + BEYOND_SEC:
+        raise UserError(
+            f"{true_table}: a rally ends at {truth[-1][1]:.3f} s, and the match in which rallies "
+            f"were detected at {known:.3f} s: are these the marks of another file?"
+        )
+    return measure_match(predicted, truth, max(known or 0.0, last)) | {
+        "duration_from": "rallies.json" if known else "last rally",
+        "times_real_time": record.get("times_real_time"),
+        "peak_rss_mb": record.get("peak_rss_mb"),
+        "corrected": bool(record.get("written_sha256")) and is_corrected(table.parent, record),
+    }
+
+
+def _speed(matches: list[dict]) -> dict:
+    timed = [each for each in matches if each["times_real_time"]]
+    took = sum(each["duration_sec"] / each["times_real_time"] for each in timed)
+    times = sum(each["duration_sec"] for each in timed) / took if took else None
+    peak = max((each["peak_rss_mb"] for each in matches if each["peak_rss_mb"]), default=None)
+    told = sum(bool(each["times_real_time"] or each["peak_rss_mb"]) for each in matches)
+    return {"times_real_time": times, "peak_rss_mb": peak, "matches": told}
+
+
+def _tables(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} {what}: give the folder in which the tables are")
+    tables = [path for path in sorted(folder.glob("*.csv")) if not path.name.startswith(".")]
+    others = [path for path in tables if path.name.endswith(".log.csv")]
+    return {p.stem: p for p in tables if p not in others and p.name != "probabilities.csv"}
+
+
+def _some(names: dict) -> str:
+    return ", ".join(sorted(names)[:3]) + (" ..." if len(names) > 3 else "")
+
+
+def _row(name: str, measured: dict) -> list:
+    """A match's row; the mean has no counts."""
+    f1 = [measured["iou"][threshold]["f1"] for threshold in THRESHOLDS]
+    edges = [measured["edges"][edge]["median_abs_sec"] for edge in ("start", "end")]
+    counts = [measured.get(key) for key in ("true", "predicted", "splits", "merges")]
+    return [name, *counts[:2], *f1, *edges, *counts[2:], measured["time"]["accuracy"]]
+
+
+def _edge_row(edge: str, errors: dict) -> list:
+    bias = None if errors["bias_sec"] is None else f"{errors['bias_sec']:+.3f}"
+    off = [errors[key] for key in ("pairs", "median_abs_sec", "mean_abs_sec")]
+    return [edge, *off, bias, _percent(errors["share_large"])]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _text(cell: str | float | None) -> str:
+    return "-" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def _print_table(rows: list[list]) -> None:
+    texts = [[_text(cell) for cell in row] for row in rows]
+    widths = [max(len(row[k]) for row in texts) for k in range(len(texts[0]))]
+    for first, *others in texts:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        print("  ".join([first.ljust(widths[0]), *cells]).rstrip())

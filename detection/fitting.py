@@ -1,0 +1,177 @@
+"""Fits the detection of whole matches on those of train and validation whose rallies are marked.
+
+The temporal head learns from train and stops early on validation; the decoding is then fitted on
+validation. Marks of test matches are never read.
+"""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from annotation.match_marks import Marks, check_marks, marked_names, read_marks
+from collection.downloading import find_file
+from collection.sources import is_address, youtube_id
+from collection.video_index import videos_by_split
+from detection.decoding import decode, fit_decoding, to_marks
+from detection.detector import Detector, extract_shown, load_detector, match_probs
+from detection.match_features import GRID_FPS, count_steps, load_steps
+from detection.records import default_dir
+from detection.segment_metrics import measure_match, summarise
+from detection.temporal_head import HeadConfig, fit_head
+from files import UserError
+from media.video import Video, open_video
+from model import update_checkpoint
+
+FIT_SPLITS = ("train", "validation")
+
+
+class NotMarked(UserError):
+    """A split has no match with marked rallies to learn from."""
+
+
+def has_marked_matches(data_dir: Path) -> bool:
+    """Whether marked matches of train and validation are there, and a match of test."""
+    try:
+        marked_matches(data_dir)
+    except NotMarked:
+        return False
+    return bool(present_matches(data_dir, "test"))
+
+
+def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]], list[str]]:
+    """({split: (video file, its rallies) of each marked match}, why others are left out).
+
+    The split is that of videos.csv or of the sequences collected from the video; matches of test,
+    and of no split, are left out. Raises NotMarked where a split has none, UserError where one
+    video, or one table of marks, is of two splits.
+    """
+    found, notes, owner_of = {split: [] for split in FIT_SPLITS}, [], {}
+    for split, names in videos_by_split(data_dir).items():
+        for name, table in marked_names(data_dir, names):
+            if owner_of.setdefault(table, name) != name:
+                raise UserError(
+                    f"{table} could be the rallies of {owner_of[table]} and of {name}: open the "
+                    "right one with labeling.py --match, so that it is noted whose they are"
+                )
+            path = _file_of(name, data_dir)
+            if split == "test":
+                notes.append(f"{table.stem}: of test, which is kept for measuring")
+            elif path is None:
+                notes.append(f"{table.stem}: its video {name} is not there")
+            else:
+                found[split].append((path, read_marks(table)))
+    for table in sorted((data_dir / "matches").glob("*.csv")):
+        if table not in owner_of and not table.name.endswith(".log.csv"):
+            where = data_dir / "videos.csv"
+            notes.append(f"{table.stem}: of no split; give its video a line in {where}")
+    for split in FIT_SPLITS:
+        if not any(marks for _, marks in found[split]):
+            why = "".join(f"\n  - {note}" for note in notes)
+            raise NotMarked(
+                f"no marked match of {split} in {data_dir}: mark one with labeling.py --match "
+                f"VIDEO, and say in videos.csv that it is of {split}{why}"
+            )
+    return found, notes
+
+
+def present_matches(data_dir: Path, split: str) -> list[tuple[Path, Marks]]:
+    """(video file, its rallies if they are marked) of the matches of a split that are there."""
+    names = videos_by_split(data_dir)[split]
+    marked = dict(marked_names(data_dir, names))
+    files = [(name, _file_of(name, data_dir)) for name in names]
+    return [
+        (path, read_marks(marked[name]) if name in marked else [])
+        for name, path in files
+        if path is not None
+    ]
+
+
+def _file_of(name: str, data_dir: Path) -> Path | None:
+    """The file of a video; None where it is not there, and for addresses that are not YouTube's."""
+    if is_address(name) and youtube_id(name) is None:
+        return None
+    path = find_file(name if is_address(name) else data_dir / name, data_dir)
+    return path if path is not None and path.is_file() else None
+
+
+def extract_all(
+    matches: list[tuple[Path, Marks]], detector: Detector, every: int
+) -> list[tuple[Video, Path, Marks]]:
+    """(video, folder of its features, its rallies) of each match; computes what is missing."""
+    done = []
+    for path, marks in matches:
+        video = open_video(path)
+        try:
+            check_marks(marks, video.end_sec)
+        except UserError as error:
+            raise UserError(f"the marks of {path}: {error}") from error
+        try:
+            folder, _ = extract_shown(video, detector, default_dir(path), every)
+        finally:  # it is another container where damage was met
+            video.container.close()
+        done.append((video, folder, marks))
+    return done
+
+
+def fit_detector(
+    detector: Detector,
+    found: dict[str, list[tuple[Path, Marks]]],
+    config: HeadConfig | None = None,
+    seed: int = 0,
+) -> tuple[dict, dict]:
+    """({"head", "head_decoding"} or, without config, {"window_decoding"}: what goes into the model
+    file as "detection"; the figures of validation, by which it was chosen).
+
+    With a config a head is trained first; without, windows are classified by the model as it is.
+    """
+    every = config.every if config else 1
+    val = extract_all(found["validation"], detector, every)
+    detector, fitted = replace(detector, head=None), {}
+    if config:
+        train = extract_all(found["train"], detector, every)
+        loaded = [
+            [(load_steps(folder, 0, count_steps(v, every)), marks) for v, folder, marks in part]
+            for part in (train, val)
+        ]
+        head, history = fit_head(*loaded, every / GRID_FPS, config, seed)
+        fitted["head"] = {"config": asdict(config), "state": head.state_dict(), "history": history}
+        detector = replace(detector, head=head)
+    scored = [
+        (*match_probs(detector, folder, count_steps(video, every)), marks, video.end_sec)
+        for video, folder, marks in val
+    ]
+    decoding = fit_decoding(scored)
+    fitted["head_decoding" if config else "window_decoding"] = asdict(decoding)
+    measured = {}
+    for (video, _, marks), (times_sec, probs, _, end_sec) in zip(val, scored, strict=True):
+        rallies = decode(times_sec, probs, decoding, end_sec)
+        measured[video.path.name] = measure_match(to_marks(rallies), marks, end_sec)
+    return fitted, summarise(measured)
+
+
+def fit_model(
+    path: str | Path,
+    data_dir: Path,
+    every: int = 4,
+    seed: int = 0,
+    windows: bool = False,
+    precision: str = "auto",
+) -> dict:
+    """Fits the detection of a model file on the marked matches of data_dir and keeps it in there.
+
+    Returns summarise of validation. windows: see fit_detector, without config. Raises NotMarked.
+    """
+    found, notes = marked_matches(data_dir)
+    for note in notes:
+        print(f"left out: {note}")
+    for split, matches in found.items():
+        count = sum(len(marks) for _, marks in matches)
+        print(f"{split}: {count} rallies in {len(matches)} matches")
+    config = None if windows else HeadConfig(every=every)
+    detection, summary = fit_detector(load_detector(path, precision=precision), found, config, seed)
+    update_checkpoint(path, "detection", detection)
+    return summary
+
+
+def held_out_match(data_dir: Path) -> tuple[Path, Marks]:
+    """A match of test (one with marked rallies, if there is one) and its rallies, if any."""
+    return max(present_matches(data_dir, "test"), key=lambda match: len(match[1]) > 0)

@@ -1,0 +1,195 @@
+"""The temporal head: play or not at each step of a whole match, from its cached features.
+
+    head, history = fit_head(train_matches, val_matches, step_sec=4 / 30, seed=0)
+    logits = head(features)                                 # (B, S, 512) -> (B, S)
+
+The window model of main.ipynb judges a second by itself, and what it learnt from are seconds that
+lie anywhere. The head sees up to 17 s before and after each step (a temporal convolutional network:
+Bai, Kolter and Koltun 2018, here not causal), and learns from every step of matches whose rallies
+are marked, their edges included.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from annotation.match_marks import Marks
+from files import UserError
+
+CROP_STEPS = 256  # of a match, in a training batch
+BATCH_SIZE = 16
+MIN_BATCHES = 10  # an epoch, however little there is to learn from
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 1e-2
+MAX_EPOCHS = 40
+PATIENCE = 8
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """What fixes the shape of MatchHead."""
+
+    every: int = 4  # frames of the 30 a second from one step to the next
+    feature_size: int = 512
+    channels: int = 64
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    dropout: float = 0.3
+
+    def __post_init__(self):
+        object.__setattr__(self, "dilations", tuple(self.dilations))
+
+    @property
+    def reach(self) -> int:
+        """How many steps before and after a step its probability depends on."""
+        return 1 + 2 * sum(self.dilations)
+
+
+class MatchHead(nn.Module):
+    """Features and their change from step to step -> 64 channels -> dilated convolutions -> logit.
+
+    Each block adds two convolutions of width 3 to what went in (residual).
+    """
+
+    def __init__(self, config: HeadConfig):
+        super().__init__()
+        self.config, C = config, config.channels
+        self.register_buffer("feature_mean", torch.zeros(config.feature_size))
+        self.register_buffer("feature_std", torch.ones(config.feature_size))
+        self.embed = nn.Conv1d(3 * config.feature_size, C, 1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv1d(C, C, 3, padding=d, dilation=d),
+                nn.ReLU(),
+                nn.Dropout(config.dropout),
+                nn.Conv1d(C, C, 3, padding=d, dilation=d),
+            )
+            for d in config.dilations
+        )
+        self.logit = nn.Conv1d(C, 1, 1)
+        self.dropout = nn.Dropout1d(config.dropout)  # a feature is left out of a whole crop
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (B, S, 512) -> logits (B, S)."""
+        x = (features - self.feature_mean) / self.feature_std  # (B, S, D)
+        change = torch.diff(x, dim=1, prepend=x[:, :1])  # (B, S, D)
+        x = torch.cat([x, change, change.abs()], dim=2).transpose(1, 2)  # (B, 3D, S)
+        x = torch.relu(self.embed(self.dropout(x)))  # (B, C, S)
+        for block in self.blocks:
+            x = torch.relu(x + block(x))
+        return self.logit(x).squeeze(1)  # (B, S)
+
+
+def fit_head(
+    train: list[tuple[torch.Tensor, Marks]],
+    val: list[tuple[torch.Tensor, Marks]],
+    step_sec: float,
+    config: HeadConfig | None = None,
+    seed: int = 0,
+    max_epochs: int = MAX_EPOCHS,
+) -> tuple[MatchHead, list[tuple[float, float]]]:
+    """Trains a head on (features (S, 512), rallies) of matches; stops early on validation loss.
+
+    Steps are step_sec apart, from 0 on.
+
+    Returns the head of the best epoch, in eval mode, and (train loss, validation loss) of each
+    epoch. Steps of unknown features (NaN) teach nothing. Raises UserError where rallies are
+    missing altogether.
+    """
+    config = config or HeadConfig()
+    if not any(marks for _, marks in train) or not any(marks for _, marks in val):
+        raise UserError("no rally is marked in the matches of train or of validation")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = MatchHead(config)
+        known = torch.cat([features[~features[:, 0].isnan()] for features, _ in train])
+        head.feature_mean.copy_(known.mean(0))
+        head.feature_std.copy_(known.std(0).clamp(min=1e-6))
+        sets = [
+            [(hold_last(f), *label_steps(f, m, step_sec)) for f, m in part] for part in (train, val)
+        ]
+        sets[0] = [_at_least(CROP_STEPS, parts) for parts in sets[0]]
+        optimizer = torch.optim.AdamW(
+            head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+        )
+        history, best_loss, best_epoch, best_state = [], float("inf"), 0, {}
+        for _ in tqdm(range(max_epochs), "Training the head", unit="epoch"):
+            head.train()
+            losses = [
+                _step(head, optimizer, batch) for batch in _batches(sets[0], seed, len(history))
+            ]
+            head.eval()
+            with torch.inference_mode():
+                val_loss = float(
+                    np.mean([_loss(head(x[None]), y[None], w[None]) for x, y, w in sets[1]])
+                )
+            history.append((float(np.mean(losses)), val_loss))
+            if not np.isfinite(val_loss):
+                raise UserError(
+                    f"the head's validation loss became {val_loss}: are all features numbers?"
+                )
+            if val_loss < best_loss:
+                best_loss, best_epoch = val_loss, len(history)
+                best_state = {name: value.clone() for name, value in head.state_dict().items()}
+            if len(history) - best_epoch >= PATIENCE:
+                break
+        head.load_state_dict(best_state)
+    return head.eval(), history
+
+
+def label_steps(
+    features: torch.Tensor, marks: Marks, step_sec: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(float32 (S,) 1 where the step's moment lies in a rally, float32 (S,) 0 where unknown)."""
+    seconds = (torch.arange(len(features), dtype=torch.float64) * step_sec).round(decimals=6)
+    labels = torch.zeros(len(features))
+    for start, end in marks:
+        labels[(seconds >= start) & (seconds < end)] = 1
+    return labels, (~features[:, 0].isnan()).float()
+
+
+def hold_last(features: torch.Tensor) -> torch.Tensor:
+    """Features (S, D), unknown steps (NaN) replaced by the last known one, or the first to come."""
+    unknown = features[:, 0].isnan()
+    if not unknown.any():
+        return features
+    if unknown.all():
+        return torch.zeros_like(features)
+    steps = torch.arange(len(features))
+    last = torch.where(unknown, -1, steps).cummax(0).values
+    return features[torch.where(last < 0, int((~unknown).nonzero()[0]), last)]
+
+
+def _batches(matches: list, seed: int, epoch: int) -> Iterator[list[torch.Tensor]]:
+    """Crops of CROP_STEPS at random places, about as many steps as the matches have, or more."""
+    rng = np.random.default_rng([seed, epoch])
+    sizes = np.array([len(x) for x, _, _ in matches])
+    for _ in range(max(MIN_BATCHES, round(sizes.sum() / CROP_STEPS / BATCH_SIZE))):
+        crops = []
+        for k in rng.choice(len(matches), BATCH_SIZE, p=sizes / sizes.sum()):
+            first = rng.integers(sizes[k] - CROP_STEPS + 1)
+            crops.append([part[first : first + CROP_STEPS] for part in matches[k]])
+        yield [torch.stack(parts) for parts in zip(*crops, strict=True)]
+
+
+def _at_least(size: int, parts: tuple) -> list[torch.Tensor]:
+    """A match's features, labels and weights, lengthened by steps of no weight if it is shorter."""
+    short = max(size - len(parts[0]), 0)
+    return [torch.cat([part, part.new_zeros(short, *part.shape[1:])]) for part in parts]
+
+
+def _loss(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return (losses * known).sum() / known.sum().clamp(min=1)
+
+
+def _step(head: MatchHead, optimizer: torch.optim.Optimizer, batch: list[torch.Tensor]) -> float:
+    features, labels, known = batch
+    loss = _loss(head(features), labels, known)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()

@@ -1,0 +1,81 @@
+"""Features of a split by all machines of a Ray cluster: the same files as extract_features makes.
+
+connect(address)
+folder = extract_on_ray(split_dir, names, backbone)
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from extraction.encoder import build_encoder, encoding_pool
+from extraction.features import (
+    UnreadableError,
+    compute_sequence,
+    features_dir,
+    remove_leftovers,
+    report_failures,
+)
+from extraction.ray_cluster import choose_precision, map_on_actors
+from files import UserError, one_writer
+
+MOST_SEQUENCES = 16  # a task: about 15 s of a core, lost at most when it dies
+
+
+def extract_on_ray(
+    split_dir: Path,
+    sequences: list[str],
+    backbone: nn.Sequential,
+    views: int = 1,
+    seq_frames: int = 30,
+    precision: str = "auto",
+) -> Path:
+    """features.extract_features on the cluster that connect has joined: the same files.
+
+    split_dir is one folder for all machines, by path or by address.
+    """
+    if not hasattr(split_dir, "fs"):
+        split_dir = split_dir.resolve()
+    precision = choose_precision(precision)
+    folder = features_dir(split_dir, backbone, precision)
+    with nullcontext() if hasattr(folder, "fs") else one_writer(folder):
+        if not hasattr(folder, "fs"):
+            remove_leftovers(folder)
+        about = (backbone, split_dir, folder, views, seq_frames, precision)
+        rows = map_on_actors(SequenceEncoder, about, sequences, MOST_SEQUENCES)
+        failures = []
+        for row in rows:
+            if row["end"]:
+                raise UserError(row["end"])
+            if row["problem"]:
+                failures.append(f"{row['item']}: {row['problem']}")
+    report_failures(split_dir, sorted(failures), len(sequences))
+    return folder
+
+
+class SequenceEncoder:
+    """An actor of Ray Data: names of sequences in; out the problem of each, what ends the job."""
+
+    def __init__(self, backbone, split_dir, folder, views, seq_frames, precision):
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"  # no core each for MPS
+        self.encoder = build_encoder(backbone, self.device, precision)
+        self.where = split_dir, folder, views, seq_frames
+
+    def __call__(self, batch: dict) -> dict:
+        split_dir, *rest = self.where
+
+        def compute(name: str) -> tuple[str, str]:
+            try:
+                compute_sequence(self.encoder, split_dir, name, *rest)
+            except UnreadableError as error:
+                return str(error), ""
+            except UserError as error:  # raised, Ray would wrap it in pages of its own
+                return "", str(error)
+            return "", ""
+
+        names = [str(item) for item in batch["item"]]
+        with encoding_pool(self.device) as pool:
+            problems, ends = zip(*pool.map(compute, names), strict=True)
+        return {"item": names, "problem": list(problems), "end": list(ends)}

@@ -1,0 +1,225 @@
+"""A match that the browser plays: the file itself, or a small H.264 copy (its proxy) beside it.
+
+A proxy's time line is that of video.open_video: 0 is when the file's first frame comes on screen,
+and every later frame comes when it does in the file. `offset_sec` says how far a file's own time
+line is from that, which is 0 for a proxy.
+
+Imports no torch. An hour of 1080p takes about 13 minutes on two cores.
+"""
+
+import glob
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+
+from files import UserError
+from media.video import UNREADABLE, Video, open_container, open_video
+
+PLAYED = {  # container: (pictures, sound) that Chrome, Firefox and Safari all play in it
+    "mp4": ({"h264"}, {"aac", "mp3"}),
+    "webm": ({"vp8", "vp9"}, {"opus", "vorbis"}),
+}
+SUFFIX = ".proxy.mp4"  # after a file's whole name
+LATE_SEC = 0.1  # Chromium cannot seek to the last so many seconds of an MP4 that begins later
+WORDS = {
+    "mpegts": "MPEG-TS",
+    "mpeg4": "MPEG-4 part 2",
+    "mpeg1video": "MPEG-1",
+    "mpeg2video": "MPEG-2",
+    "ac3": "AC-3",
+    "eac3": "E-AC-3",
+}
+HEAD_FRAMES = 64  # the first on screen is among so many: H.264 reorders 16 at most
+TIMESCALE = 90000  # ticks per second in a proxy; a whole number of them at all common rates
+HEIGHT = 480
+LEFT_SEC = 600  # so long not written to, a half copy is nobody's any more
+
+
+def why_not_playable(path: str | Path) -> str:
+    """Why some browser does not play this video file, such as "HEVC pictures"; "" if all do.
+
+    Reads its beginning only. Raises UserError for what is missing, no video, or without pictures.
+    """
+    container, pictures, _ = open_container(Path(path))
+    with container:
+        kind = _container_kind(container, path)
+        if kind not in PLAYED:
+            return f"the {kind} container"
+        for stream, played in zip([pictures, *container.streams.audio], PLAYED[kind], strict=False):
+            if (codec := _codec(stream)) not in played:
+                return f"{_words(codec)} {'pictures' if stream is pictures else 'sound'}"
+        if (colours := _colours(pictures.codec_context.format)) != "4:2:0":
+            return f"{colours} pictures"
+        streams = [pictures, *container.streams.audio]
+        begin_sec = min(float((s.start_time or 0) * s.time_base) for s in streams)
+        return f"times that begin at {begin_sec:.2f} s" if begin_sec > LATE_SEC else ""
+
+
+def offset_sec(path: str | Path) -> float:
+    """What to subtract from a <video>'s currentTime to get seconds since the first shown frame.
+
+    For a proxy or a playable file. HTML leaves a file's time line as it is, so that this is the
+    first frame's own time, edit lists heeded; Chromium's mediaTime agrees. Raises UserError.
+    """
+    container, pictures, _ = open_container(Path(path))
+    with container:
+        try:
+            packets = container.demux(pictures)
+            shown = (p.pts for p in packets if p.pts is not None and not p.is_discard)
+            first_pts = min(islice(shown, HEAD_FRAMES), default=None)
+        except UNREADABLE:
+            first_pts = None
+        if first_pts is None:
+            raise UserError(f"{path}: it begins with no frame that carries a time")
+        return float(first_pts * pictures.time_base)
+
+
+def proxy_path(path: str | Path) -> Path:
+    """Where a file's proxy is. The whole name is in it: final.mkv and final.avi have one each."""
+    path = Path(path)
+    return path.with_name(path.name + SUFFIX)
+
+
+def has_proxy(path: str | Path) -> bool:
+    """Whether there is a finished proxy of the file as it is now.
+
+    make_proxy gives the proxy the time of change that the file had when it began, before it
+    renames it into its place. So it is whole, and the times are equal until the file is written
+    to or replaced, be it by an older one. (A newer time would not do: a file may be put in place
+    with the time of its copy.) A proxy copied without its times is made again.
+    """
+    try:
+        return proxy_path(path).stat().st_mtime_ns == Path(path).stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def make_proxy(path: str | Path, on_progress: Callable[[float], None]) -> Path:
+    """Makes a video file's proxy and returns its path; on_progress gets the share done, 0 to 1.
+
+    Raises UserError for what is no video and when it cannot be made or written. Whatever stops
+    it, on_progress raising included, ends ffmpeg and leaves no file behind but an older proxy.
+    """
+    path, proxy = Path(path), proxy_path(path)
+    writer = f"{os.getpid()}.{threading.get_native_id()}"
+    temporary = path.with_name(f".{proxy.name}.{writer}.part")
+    _remove_leftovers(path)
+    video = open_video(path)
+    with video.container:  # its streams are gone with it
+        command = _command(video, temporary)
+    try:
+        changed_ns = path.stat().st_mtime_ns
+        try:
+            run_ffmpeg(command, lambda done_sec: on_progress(min(done_sec / video.end_sec, 1.0)))
+            os.utime(temporary, ns=(changed_ns, changed_ns))
+            os.replace(temporary, proxy)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "output", None) or getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{path}: no copy that browsers play could be made of it ({reason}); see that "
+            f"{path.parent} can be written and has space left, or convert it to H.264 in MP4 "
+            "yourself and give that file"
+        ) from error
+    on_progress(1.0)
+    return proxy
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes half copies that a killed process left: ffmpeg writes to living ones all the time."""
+    for part in path.parent.glob(f".{glob.escape(proxy_path(path).name)}.*.part"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > LEFT_SEC:
+                part.unlink()
+
+
+def _command(video: Video, target: Path) -> list[str]:
+    """The ffmpeg command that writes a proxy to target.
+
+    Pictures and sound are moved to begin with the first frame, and the first that can be decoded
+    is put at 0: with B-frames or a late first frame, MP4 needs an edit list, which not all
+    browsers read alike. Sound from before is cut off, silence put before sound that begins later.
+    """
+    streams = [video.stream, *(s for s in video.container.streams.audio if s.codec_context)][:2]
+    first_sec = float(video.pts[0] * video.stream.time_base)
+    since_first = f"round(PTS-({first_sec!r})/TB)"
+    height = f"2*max(1,trunc(min(ih,{HEIGHT})/2))"
+    pictures = f"setpts='if(eq(N,0),0,{since_first})',scale=-2:'{height}',format=yuv420p"
+    every_sec = "expr:isnan(prev_forced_t)+gte(t,prev_forced_t+1)"
+    return [
+        *[imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-y", "-loglevel", "error", "-nostats"],
+        *["-progress", "pipe:1", "-max_error_rate", "1", "-fflags", "+genpts", "-copyts"],
+        *["-i", f"file:{video.path}", "-map_metadata", "-1", "-map_chapters", "-1"],
+        *(word for stream in streams for word in ("-map", f"0:{stream.index}")),
+        *["-vf", pictures, "-fps_mode", "passthrough", "-enc_time_base:v", f"1:{TIMESCALE}"],
+        *["-c:v", "libx264", "-preset", "veryfast", "-crf", "26", "-bf", "0"],
+        *["-force_key_frames", every_sec, "-video_track_timescale", str(TIMESCALE)],
+        *["-af", f"asetpts='{since_first}',aresample=async=1:first_pts=0"],
+        *["-c:a", "aac", "-b:a", "96k", "-ac", "2", "-ar", "48000"],
+        *["-movflags", "+faststart", "-f", "mp4", f"file:{target}"],
+    ]
+
+
+def run_ffmpeg(
+    command: list[str], on_time: Callable[[float], None], folder: Path | None = None
+) -> None:
+    """Runs ffmpeg, in a folder if one is given; on_time gets the seconds written so far.
+
+    Raises CalledProcessError, whose output is the last line of complaint.
+    """
+    complaint = ""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        cwd=folder,
+    ) as process:
+        try:
+            for line in map(str.strip, process.stdout):
+                if time := re.fullmatch(r"out_time_us=(\d+)", line):
+                    on_time(int(time[1]) / 1e6)
+                elif line and not re.fullmatch(r"\w+=.*", line):
+                    complaint = line
+            process.wait()
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, command[0], complaint)
+
+
+def _container_kind(container: av.container.InputContainer, path: str | Path) -> str:
+    name = container.format.name
+    if name == "matroska,webm":  # WebM is Matroska that says so in its first bytes
+        with open(path, "rb") as file:
+            return "webm" if b"webm" in file.read(128) else "Matroska"
+    return "mp4" if "mp4" in name.split(",") else _words(name)
+
+
+def _codec(stream: av.stream.Stream) -> str:
+    return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
+
+
+def _words(name: str) -> str:
+    return WORDS.get(name) or ("PCM" if name.startswith("pcm_") else name.upper())
+
+
+def _colours(form: av.VideoFormat | None) -> str:
+    """In words such as "10-bit", "4:2:0" (8 bits) or, failing these, FFmpeg's own."""
+    if form is not None and form.components[0].bits > 8:
+        return f"{form.components[0].bits}-bit"
+    sampling = re.fullmatch(r"yuvj?(\d)(\d)(\d)p", form.name if form else "")
+    return ":".join(sampling.groups()) if sampling else str(form and form.name)

@@ -1,0 +1,371 @@
+"""Frames out of a video file, each the one on screen at its time, or an error: never a wrong one.
+
+`open_video` reads the file's packets once (about a second for an hour) and so knows when each
+frame comes on screen; `read_sequence_at` decodes what a sequence needs, seeking where that is
+quicker. Times count from the first frame.
+
+PyAV decodes, because OpenCV passes over what a decoder reports: a frame patched up from damaged
+data looks like any other, and a lost one leaves its time to its neighbour. The pictures are
+OpenCV's, bit for bit.
+"""
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from files import UserError
+from media.frames import SIZE
+
+CLOCK_SEC = 0.001  # Matroska and FLV round timestamps to milliseconds
+SEEK_FRAMES = 16  # what a seek costs: nearer than this, decoding on is quicker
+AHEAD_FRAMES = 8  # decoded beyond a sequence, so that damage beginning in its last frame shows
+HOLE_PERIODS, HOLE_SEC = 3, 0.25  # a frame that stands longer than both hides a hole in the file
+LOST_PERIODS = 1.75  # in a transport stream, which leaves no trace of what it lost
+LAST_FRAMES = 16  # not to be trusted where a file breaks off
+NOWHERE = 1 << 62
+PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE: 0 is unknown, higher ones are interlaced
+UNREADABLE = (av.FFmpegError, IndexError)  # the latter from PyAV, for a stream that turns up late
+TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+
+
+class Damage(Exception):
+    """Frames first to last (indices) are not what the file's packets promise."""
+
+    def __init__(self, first: int, last: int):
+        super().__init__(first, last)
+        self.first, self.last = first, last
+
+
+@dataclass
+class Video:
+    """An open video; a frame's index is its place in the order of display."""
+
+    path: Path
+    container: av.container.InputContainer
+    stream: av.VideoStream
+    pts: np.ndarray  # int64 (N,), when each frame comes on screen, by the stream's own clock
+    times_sec: np.ndarray  # float64 (N,), the same in seconds; the first is 0
+    key_pts: np.ndarray  # int64 (K,), of the frames at which decoding can start
+    key_dts: np.ndarray  # int64 (K,), when they are decoded, which is what seeking goes by
+    damaged: np.ndarray  # bool (N,), frames that are known to be wrong or missing
+    period_sec: float  # from one frame to the next, the median
+    header_sec: float  # how long the file says it is, 0 if it does not say
+    broken: bool  # whether its packets ended in an error
+    interlaced: bool  # then two packets, a field each, may make one frame
+    decoder: Iterator[tuple[int, av.VideoFrame]] = field(default_factory=lambda: iter(()))
+    position: int = NOWHERE  # the index of the frame decoded last
+    skip_pts: int = 0  # earlier frames are wanted as references only
+    recent: dict[int, av.VideoFrame | Future] = field(default_factory=dict)
+
+    @property
+    def end_sec(self) -> float:
+        """When the last frame leaves the screen."""
+        return float(self.times_sec[-1]) + self.period_sec
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether the pictures end before the file says it does."""
+        allowed_sec = max(1.0, min(0.02 * self.header_sec, 5.0))
+        return self.broken or self.header_sec - self.end_sec > allowed_sec
+
+
+def open_video(path: str | Path) -> Video:
+    """Opens a video file; raises UserError for what is missing, no video, or without frames."""
+    path = Path(path)
+    container, stream, complaints = open_container(path)
+    packets = _read_packets(container, stream)
+    if not packets.shown:
+        raise UserError(
+            f"{path}: no frame in it carries a time; if a player plays it, give it times with: "
+            "ffmpeg -i FILE -c copy NEW.mp4"
+        )
+    pts = np.array(sorted(packets.shown))
+    if complaints and pts[0] * stream.time_base > HOLE_SEC:
+        raise UserError(f"{path}: its beginning is damaged, so no time in it is certain")
+    times_sec = (pts - pts[0]) * float(stream.time_base)
+    steps_sec = np.diff(times_sec)
+    rate = stream.average_rate or 30
+    video = Video(
+        path,
+        container,
+        stream,
+        pts,
+        times_sec,
+        key_pts=np.array(sorted(packets.keys)),
+        key_dts=np.array([packets.keys[key] for key in sorted(packets.keys)]),
+        damaged=np.zeros(len(pts), bool),
+        period_sec=_period(steps_sec, float(1 / rate)),
+        header_sec=_promised_sec(container, stream, float(pts[0] * stream.time_base)),
+        broken=packets.broken,
+        interlaced=stream.codec_context.field_order > PROGRESSIVE,
+    )
+    lost = np.searchsorted(pts, np.array(packets.losses).reshape(-1, 2)).clip(max=len(pts) - 1)
+    if container.format.name == "mpegts":
+        steps = np.flatnonzero(steps_sec > LOST_PERIODS * video.period_sec)
+        lost = np.concatenate([lost, np.stack([steps, steps + 1], 1)])
+    for first, last in lost:
+        _mark_damaged(video, first, last)
+    if video.breaks_off:
+        video.damaged[-LAST_FRAMES:] = True
+    if container.format.name == "avi" and len(pts) != stream.frames:
+        video.damaged[:] = True  # AVI tells time by counting frames
+    return video
+
+
+def open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoStream, bool]:
+    """(container, its main video stream, whether the container's own format complained).
+
+    The same errors as open_video, but for a file without frames. To be closed by the caller.
+    """
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give the video files in it")
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    with _listening() as complaints:
+        try:
+            container = av.open(path, options={"fflags": "+genpts"}, metadata_errors="ignore")
+        except (av.FFmpegError, OSError) as error:
+            raise UserError(
+                f"{path}: not a video that can be read, or cut off before its index "
+                f"({error.strerror})"
+            ) from error
+    covers = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if s.codec_context and not s.disposition & covers]
+    if not streams:
+        raise UserError(f"{path}: there are no pictures in it, or of a kind that is not known")
+    stream = streams[0]
+    stream.codec_context.thread_count = 1  # with more, damage is now and then not reported
+    stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer"}
+    return container, stream, any(name == container.format.name for _, name, _ in complaints)
+
+
+def _period(steps_sec: np.ndarray, average_sec: float) -> float:
+    """The median step; the average where rounding alone tells them apart, as in Matroska."""
+    median_sec = float(np.median(steps_sec)) if len(steps_sec) else average_sec
+    return average_sec if abs(median_sec - average_sec) < CLOCK_SEC else median_sec
+
+
+def _promised_sec(
+    container: av.container.InputContainer, stream: av.VideoStream, first_sec: float
+) -> float:
+    """How long the pictures should last, or pictures and sound where that is all it says."""
+    if "matroska" not in container.format.name:  # which tells not how long, but until when
+        first_sec = 0.0
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    if tag:  # as Matroska has it
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - first_sec
+    return max((container.duration or 0) / av.time_base - first_sec, 0.0)
+
+
+@contextmanager
+def _listening() -> Iterator[list[tuple[int, str, str]]]:
+    """Collects FFmpeg's error messages, as (level, who says it, what)."""
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture(local=False) as messages:
+            yield messages
+    finally:
+        av.logging.set_level(None)
+
+
+@dataclass
+class Packets:
+    """What a file's packets say of its frames, times by the stream's own clock."""
+
+    shown: set[int] = field(default_factory=set)  # pts of each frame
+    keys: dict[int, int] = field(default_factory=dict)  # pts of each key frame -> dts to seek to
+    losses: list[tuple[int, int]] = field(default_factory=list)  # (first pts, last pts)
+    broken: bool = False  # whether reading ended in an error
+
+
+def _read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
+    """Reads all packets without decoding them."""
+    found = Packets()
+    previous, latest_pts, latest_dts, complaint = None, 0, None, False
+    with _listening() as complaints:
+        packets = container.demux(stream)
+        while True:
+            said = len(complaints)
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except UNREADABLE:
+                found.broken = True
+                break
+            complaint |= len(complaints) > said
+            if packet.pts is None:
+                continue
+            if packet.is_keyframe:
+                found.keys[packet.pts] = packet.pts if packet.dts is None else packet.dts
+            if packet.is_discard:  # cut away by an edit list: decoded, not shown
+                continue
+            found.shown.add(packet.pts)
+            if packet.is_corrupt or complaint:
+                found.losses.append((packet.pts, packet.pts))
+            if complaint and previous is not None:
+                found.losses.append((previous, previous))
+            if latest_dts is not None and packet.dts is not None and packet.dts < latest_dts:
+                found.losses.append((packet.pts, latest_pts))  # the clock was set back
+            latest_pts, latest_dts = max(latest_pts, packet.pts), packet.dts
+            previous, complaint = packet.pts, False
+    found.broken |= complaint
+    return found
+
+
+def _mark_damaged(video: Video, first: int, last: int) -> None:
+    """Marks frames first to last, and all from the key frame before to the key frame after."""
+    keys = np.searchsorted(video.pts, video.key_pts)
+    before, after = keys[keys <= first], keys[keys > last]
+    begin = before[-1] if len(before) else 0
+    end = after[0] if len(after) else len(video.pts)
+    video.damaged[begin:end] = True
+
+
+def frames_at(
+    video: Video, start_sec: float, seq_frames: int = 30, fps: float | None = 30.0
+) -> np.ndarray:
+    """Indices of the frames on screen at start_sec + k/fps, k < seq_frames: int64 (seq_frames,).
+
+    fps None takes consecutive frames instead. Raises UserError when the video ends first, or where
+    a frame stands still over a hole in the file.
+    """
+    leave_sec = np.append(video.times_sec[1:], video.end_sec)
+    steps_sec = np.arange(seq_frames) / fps if fps else np.zeros(1)
+    wanted_sec = start_sec + steps_sec + CLOCK_SEC
+    indices = np.searchsorted(video.times_sec, wanted_sec, side="right") - 1
+    if fps is None:
+        indices = indices[0] + np.arange(seq_frames)
+    if indices[-1] >= len(leave_sec) or wanted_sec[-1] >= video.end_sec:
+        raise UserError(f"the video ends at {video.end_sec:.2f} s")
+    longest_sec = max(HOLE_PERIODS * video.period_sec, HOLE_SEC)
+    for index in np.unique(indices):
+        if leave_sec[index] - video.times_sec[index] > longest_sec:
+            raise UserError(
+                f"no frames from {video.times_sec[index]:.2f} to {leave_sec[index]:.2f} s"
+            )
+    return indices
+
+
+def read_sequence_at(
+    video: Video, start_sec: float, seq_frames: int = 30, fps: float | None = 30.0
+) -> list[np.ndarray]:
+    """The frames on screen at start_sec + k/fps, k < seq_frames: uint8 (224, 224, 3) BGR each.
+
+    fps None takes consecutive frames of the file instead. Raises UserError when the video ends
+    first, where frames are missing or damaged, and over a hole in time.
+    """
+    indices = frames_at(video, start_sec, seq_frames, fps).tolist()
+    if video.damaged[indices[0] : indices[-1] + 1].any():
+        raise UserError("the file is damaged there")
+    video.recent = {k: frame for k, frame in video.recent.items() if k >= indices[0]}
+    try:
+        with ThreadPoolExecutor() as pool:  # makes frames small while the next are decoded
+            _decode(video, indices, pool)
+            for k in set(indices):  # decoded ahead for the sequence before
+                if isinstance(video.recent[k], av.VideoFrame):
+                    video.recent[k] = _small(video.recent[k], pool)
+    except Damage as damage:
+        _mark_damaged(video, damage.first, damage.last)
+        video.decoder, video.position, video.recent = iter(()), NOWHERE, {}
+        video.container.close()  # a decoder that met damage can be wrong long after it
+        video.container, video.stream, _ = open_container(video.path)
+        raise UserError("the file is damaged there") from damage
+    return [video.recent[k].result() for k in indices]
+
+
+def _small(frame: av.VideoFrame, pool: ThreadPoolExecutor) -> Future:
+    """Of uint8 (224, 224, 3) BGR, upright, as OpenCV's reader and cv2.resize give it."""
+    image = frame.to_ndarray(format="bgr24", interpolation="BICUBIC")  # not safe in threads
+    if frame.rotation % 360 in TURNS:
+        image = cv2.rotate(image, TURNS[frame.rotation % 360])
+    return pool.submit(cv2.resize, image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+def _decode(video: Video, indices: list[int], pool: ThreadPoolExecutor) -> None:
+    """Brings the wanted frames, and some after them, into video.recent; raises Damage.
+
+    All frames between them are decoded and checked as well; those not wanted are not kept.
+    """
+    last = min(indices[-1] + AHEAD_FRAMES, len(video.pts) - 1)
+    ahead = range(indices[-1] + 1, last + 1)
+    missing = {*indices, *ahead} - video.recent.keys()
+    if not missing:
+        return
+    first = max(min(missing) - video.interlaced, 0)
+    before = video.key_pts[video.key_pts <= video.pts[first]]
+    if not len(before):
+        raise Damage(0, first)
+    key = int(np.searchsorted(video.pts, before[-1]))
+    if not video.position < first or key - video.position > SEEK_FRAMES:
+        video.decoder, video.position = _decode_from(video, int(before[-1])), key - 1
+    video.skip_pts = int(video.pts[first])
+    shown = None
+    while video.position < last:
+        expected = max(video.position + 1, first)
+        index, frame = next(video.decoder, (len(video.pts), None))
+        found = {index: frame}
+        if video.interlaced and index == expected + 1:  # between them, the second field of a frame
+            found = {expected: shown, index: frame}
+        elif index > expected or index < video.position:
+            raise Damage(expected, index)
+        video.position, shown = index, frame
+        for k in found.keys() & missing:
+            video.recent[k] = found[k] if k in ahead else _small(found[k], pool)
+
+
+def _decode_from(video: Video, key_pts: int) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(index, frame) of the frames from a key frame on, as the decoder gives them out."""
+    stream = video.stream
+    position = int(np.searchsorted(video.pts, key_pts))
+    packets = _packets_from(video, key_pts)
+    at = key_pts
+    while True:
+        try:
+            packet = next(packets)
+            if packet.pts is not None:
+                at = packet.pts
+                if at < key_pts:  # shown before the key frame, and needs what was before it
+                    continue
+                skip = "NONREF" if at < video.skip_pts else "DEFAULT"
+                if stream.codec_context.skip_frame != skip:
+                    stream.codec_context.skip_frame = skip
+            frames = packet.decode()
+        except (StopIteration, av.EOFError):
+            return
+        except UNREADABLE as error:
+            raise Damage(position, int(np.searchsorted(video.pts, at))) from error
+        for frame in frames:
+            index = int(np.searchsorted(video.pts, frame.pts))
+            if frame.is_corrupt or index == len(video.pts) or video.pts[index] != frame.pts:
+                raise Damage(position, index)
+            position = index
+            yield index, frame
+
+
+def _packets_from(video: Video, key_pts: int) -> Iterator[av.Packet]:
+    """The packets from a key frame on. Seeks further back where a seek lands behind it."""
+    here = int(np.searchsorted(video.key_pts, key_pts))
+    for back in (0, 1, 4, 16, 64):
+        video.container.seek(int(video.key_dts[max(here - back, 0)]), stream=video.stream)
+        packets = video.container.demux(video.stream)
+        for packet in packets:
+            if packet.is_keyframe and packet.pts == key_pts:
+                yield packet
+                yield from packets
+                return
+            if packet.dts is not None and packet.dts > key_pts:
+                break
+    raise av.error.InvalidDataError(0, "no seek reaches the key frame")

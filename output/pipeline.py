@@ -1,0 +1,154 @@
+"""One match, from its file or address to all that was asked for: table, page, editor files, reel.
+
+problem = detect_or_say("final.mp4", detector, MatchRequest(reel=True), print)
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from annotation.match_marks import Marks
+from collection import downloading
+from detection.decoding import to_marks
+from detection.records import default_dir
+from files import UserError
+from output.editor_files import export
+from output.reel import make_clips, make_reel, pad_rallies
+from output.report import prepare_video, save_report
+from output.results import detect_and_save
+
+Say = Callable[[str], None]  # print, or what keeps the line for later
+BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {remaining} left"
+
+
+@dataclass(frozen=True)
+class MatchRequest:
+    """What to make of each match, and where."""
+
+    out_dir: Path | None = None  # of the folders <match>_rallies; None: beside each video
+    data_dir: Path = Path("Data")  # downloads go into its videos/
+    reel: bool = False
+    clips: bool = False
+    exports: tuple[str, ...] = ()  # of editor_files.EXPORTS
+    pre_roll_sec: float = 1.0  # around each cut, never in rallies.csv
+    post_roll_sec: float = 1.5
+    force: bool = False  # write over a rallies.csv that a person corrected
+
+
+def detect_or_say(match: Path | str, detector, request: MatchRequest, say: Say) -> str:
+    """detect_one; returns what went wrong, in a line, or ""."""
+    try:
+        detect_one(match, detector, request, say)
+    except (UserError, OSError) as error:
+        return f"{error}" if isinstance(error, UserError) else f"{match}: {error}"
+    return ""
+
+
+def detect_one(match: Path | str, detector, request: MatchRequest, say: Say) -> None:
+    """Detects one match, and writes and says all that is asked for."""
+    path = fetch(match, request.data_dir)
+    folder = request.out_dir / default_dir(path).name if request.out_dir else default_dir(path)
+    result, rallies, about = detect_and_save(path, detector, folder, request.force)
+    play = rallies["duration_sec"].sum() / result.video.end_sec
+    speed = about["speed"]["times_real_time"]
+    say(
+        f"{path.name}: {len(rallies)} {'rally' if len(rallies) == 1 else 'rallies'}, {play:.0%} of "
+        f"{clock(result.video.end_sec)} in play"
+        + (f", at {speed:.1f}x real time" if speed else "")
+        + (" (of synthetic training data)" if about["model"].get("synthetic") else "")
+    )
+    if about["corrected"]:
+        say(
+            f"  {folder / 'rallies.csv'} was corrected by a person: it stays, and all else is made "
+            "from it (--force detects them anew)"
+        )
+    for start, end in about["damaged"]:
+        say(f"  nothing is known from {clock(start)} to {clock(end)}: the file is damaged there")
+    cuts = pad_rallies(
+        to_marks(rallies), request.pre_roll_sec, request.post_roll_sec, result.video.end_sec
+    )
+    problems = []
+    for make in (
+        lambda: make_report(result, rallies, about, folder, say),
+        lambda: make_exports(result, rallies, cuts, folder, request.exports, say),
+        lambda: make_films(path, cuts, folder, request.reel, request.clips, say),
+    ):
+        try:
+            make()
+        except UserError as error:  # what the others can make is wanted all the same
+            problems.append(str(error))
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def fetch(match: Path | str, data_dir: Path) -> Path:
+    """The file of a match; one on YouTube is downloaded into data_dir/videos if it is not there."""
+    path = downloading.find_file(match, data_dir)
+    if path is None:
+        path = downloading.download(downloading.id_of(match), data_dir / "videos")
+    return path
+
+
+def make_report(result, rallies: pd.DataFrame, about: dict, folder: Path, say: Say) -> None:
+    with share_bar("a copy that browsers play") as on_progress:
+        played, offset_sec = prepare_video(result.video.path, folder, on_progress)
+    shown = {name: about[name] for name in ("damaged", "fps", "settings")}
+    shown |= {"synthetic": bool(about["model"].get("synthetic"))}
+    shown |= {"model": about["model"]["file"], "weights": about["model"]["weights_name"]}
+    if speed := about["speed"]["times_real_time"]:
+        shown["times_real_time"] = speed
+    probs = (result.times_sec, result.probs)
+    page = save_report(folder, played, rallies, probs, result.video.end_sec, shown, offset_sec)
+    say(f"  {page}: look, correct, save; the table and the picture lie beside it")
+
+
+def make_exports(
+    result, rallies: pd.DataFrame, cuts: Marks, folder: Path, kinds: list[str], say: Say
+) -> None:
+    """The files for editors and the like that are asked for."""
+    if kinds:
+        path, end_sec = result.video.path, result.video.end_sec
+        for each in export(kinds, folder, path, result.fps, end_sec, to_marks(rallies), cuts):
+            say(f"  {each}")
+
+
+def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool, say: Say) -> None:
+    """The reel and the clips that are asked for."""
+    if reel:
+        with share_bar("reel") as on_progress:
+            say(f"  {make_reel(path, cuts, folder / 'reel.mp4', on_progress)}")
+    if clips:
+        with share_bar("clips") as on_progress:
+            made = make_clips(path, cuts, folder / "clips", on_progress)
+        say(f"  {folder / 'clips'}: {len(made)} files")
+
+
+@contextmanager
+def share_bar(title: str) -> Iterator[Callable[[float], None]]:
+    """A bar that appears with the first share (0 to 1) that is told, and only then."""
+    bar = None
+
+    def on_progress(share: float) -> None:
+        nonlocal bar
+        if bar is None and share < 1:
+            bar = tqdm(total=1.0, desc=f"  {title}", leave=False, bar_format=BAR)
+        if bar is not None:
+            bar.update(share - bar.n)
+
+    try:
+        yield on_progress
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def clock(sec: float) -> str:
+    """1:02:03 or 2:03.4"""
+    whole, rest = divmod(round(sec * 10), 10)
+    if whole >= 3600:
+        return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+    return f"{whole // 60}:{whole % 60:02d}.{rest}"

@@ -1,0 +1,188 @@
+"""The page on which a person checks and corrects the rallies found in a match: report.html.
+
+`save_report` fills the template beside this file with the rallies, the probabilities and the
+video's address. What it writes needs neither a server nor a network: it is opened as a file, plays
+the video where it lies, and hands the corrected rallies.csv to the browser to save.
+
+Imports no torch.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from files import UserError, write_whole
+from media.proxy import SUFFIX, has_proxy, make_proxy, offset_sec, proxy_path, why_not_playable
+
+TEMPLATE = Path(__file__).parent / "pages" / "report.html"
+PLACE = "REPORT_DATA"  # stands in the template where the data goes
+VALUES_PER_SEC = 5
+MOST_VALUES = 5 * 7200  # those of two hours: longer matches have fewer a second
+DEFAULT_FPS = 30.0
+NOT_FACTS = {"synthetic", "damaged", "fps", "times_real_time", "settings"}
+
+
+def prepare_video(
+    video: Path, folder: Path, on_progress: Callable[[float], None]
+) -> tuple[Path, float]:
+    """The file that the report in folder plays, and its offset_sec as proxy.offset_sec has it.
+
+    That is the video itself where all browsers play it, else its proxy beside it, which is made
+    if it is not there; on_progress gets the share done, 0 to 1. Raises UserError for what is no
+    video, and where the proxy cannot be made or written.
+    """
+    why_not = why_not_playable(video)
+    if not why_not:
+        return video, offset_sec(video)
+    if has_proxy(video):
+        proxy = proxy_path(video)
+        return proxy, offset_sec(proxy)
+    try:
+        tempfile.TemporaryFile(dir=video.parent).close()
+    except OSError as error:
+        raise UserError(
+            f"{video}: for the report in {folder} it needs a copy that browsers play, because of "
+            f"{why_not}, and {video.parent} cannot be written ({error.strerror or error}): give "
+            "yourself the right to write there, or put the video in another folder"
+        ) from error
+    proxy = make_proxy(video, on_progress)
+    return proxy, offset_sec(proxy)
+
+
+def save_report(
+    folder: Path,
+    video: Path,
+    rallies: pd.DataFrame,
+    probabilities: tuple[np.ndarray, np.ndarray],
+    duration_sec: float,
+    about: dict,
+    offset_sec: float = 0.0,
+) -> Path:
+    """Writes folder/report.html, whole, and returns its path.
+
+    video is the file to play and offset_sec its player's time less the match's, both as
+    prepare_video gives them. rallies has start_sec, end_sec and confidence (0 to 1, NaN where there
+    is none), in order, none over another; probabilities are times_sec and probs, float (N,) each,
+    times in order, NaN where nothing is known. duration_sec is the match's. Times count from the
+    first frame.
+
+    Of about, all of it optional: synthetic (bool, said in the header), damaged (list of
+    (start_sec, end_sec), hatched), fps (how long a frame lasts), times_real_time (float), settings
+    (dict), and anything else, such as model or weights, which is shown under its name.
+
+    Raises UserError when it cannot be written.
+    """
+    times_sec, probs = thin_probabilities(*probabilities)
+    name = video.name.removesuffix(SUFFIX)
+    columns = zip(rallies["start_sec"], rallies["end_sec"], rallies["confidence"], strict=True)
+    rows = [
+        (round(float(start), 3), round(float(end), 3), _number(sure, 4))
+        for start, end, sure in columns
+    ]
+    stretches = [*about.get("damaged", []), *unknown_stretches(times_sec, probs)]
+    data = {
+        "name": name,
+        "url": video_url(video, folder),
+        "key": hashlib.sha256(json.dumps([name, duration_sec, rows]).encode()).hexdigest()[:16],
+        "duration_sec": round(float(duration_sec), 3),
+        "offset_sec": float(offset_sec),
+        "frame_sec": 1 / float(about.get("fps", DEFAULT_FPS)),
+        "synthetic": bool(about.get("synthetic", False)),
+        "facts": list_facts(about),
+        "unknown": merge_stretches(stretches),
+        "step_sec": usual_step_sec(times_sec),
+        "rallies": rows,
+        "times_sec": [round(float(time), 2) for time in times_sec],
+        "percent": [_number(100 * prob, 0) for prob in probs],
+    }
+    page = TEMPLATE.read_text(encoding="utf-8").replace(PLACE, as_script_data(data), 1)
+    path = folder / "report.html"
+    write_whole(path, page.encode())
+    return path
+
+
+def video_url(video: Path, folder: Path) -> str:
+    """The address by which a page in folder finds the video, percent-encoded.
+
+    It is relative, so that both may be moved together, unless they share no folder but the root.
+    Links are not followed: a browser takes the .. of an address by its letters.
+    """
+    video, folder = Path(os.path.abspath(video)), Path(os.path.abspath(folder))
+    if video.anchor != folder.anchor:  # another drive
+        return video.as_uri()
+    if Path(os.path.commonpath([video, folder])) == Path(video.anchor):
+        return video.as_uri()
+    parts = Path(os.path.relpath(video, folder)).parts
+    return "/".join(quote(os.fsencode(part), safe="") for part in parts)
+
+
+def as_script_data(data: dict) -> str:
+    """JSON that may stand inside a script element: ASCII alone, and no "<", whatever is in it."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def thin_probabilities(times_sec: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most VALUES_PER_SEC a second and MOST_VALUES in all: times_sec and probs, float64 (M,).
+
+    Each is the mean of what falls into its step, NaN where any of that is unknown.
+    """
+    times_sec, probs = np.asarray(times_sec, float), np.asarray(probs, float)
+    if len(times_sec) != len(probs):
+        raise ValueError(f"{len(times_sec)} times for {len(probs)} probabilities")
+    if not len(probs):
+        return times_sec, probs
+    step_sec = max(1 / VALUES_PER_SEC, (times_sec[-1] - times_sec[0]) / (MOST_VALUES - 1))
+    steps = np.floor((times_sec - times_sec[0]) / step_sec + 1e-6)
+    _, firsts, counts = np.unique(steps, return_index=True, return_counts=True)
+    return np.add.reduceat(times_sec, firsts) / counts, np.add.reduceat(probs, firsts) / counts
+
+
+def unknown_stretches(times_sec: np.ndarray, probs: np.ndarray) -> list[tuple[float, float]]:
+    """(start_sec, end_sec) of each run of NaN among probs (N,), half a step beyond it each way."""
+    unknown = np.concatenate([[False], np.isnan(probs), [False]])
+    turns = np.flatnonzero(unknown[1:] != unknown[:-1]).reshape(-1, 2)
+    half_sec = usual_step_sec(times_sec) / 2
+    return [
+        (max(0.0, times_sec[first] - half_sec), times_sec[beyond - 1] + half_sec)
+        for first, beyond in turns
+    ]
+
+
+def usual_step_sec(times_sec: np.ndarray) -> float:
+    """From one time (N,) to the next, the median; 1 where there are none to tell."""
+    return float(np.median(np.diff(times_sec))) if len(times_sec) > 1 else 1.0
+
+
+def merge_stretches(stretches: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same stretches of time, in order, none over another; to the hundredth of a second."""
+    merged = []
+    for start, end in sorted((round(float(s), 2), round(float(e), 2)) for s, e in stretches):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def list_facts(about: dict) -> list[tuple[str, str]]:
+    """What the page tells of how the rallies were found, as (what, value) in words."""
+    facts = [(key.replace("_", " "), str(about[key])) for key in about if key not in NOT_FACTS]
+    if "times_real_time" in about:
+        facts.append(("speed", f"{about['times_real_time']:.1f} times real time"))
+    facts += [(key.replace("_", " "), str(v)) for key, v in about.get("settings", {}).items()]
+    return facts
+
+
+def _number(value: float, digits: int) -> float | int | None:
+    """A number for JSON, which has no NaN."""
+    if np.isnan(value):
+        return None
+    return round(float(value), digits) if digits else round(float(value))

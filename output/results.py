@@ -1,0 +1,181 @@
+"""What a detected match leaves on disk: rallies.csv, rallies.json, probabilities.csv, timeline.png.
+
+A rallies.csv that a person has corrected is never written over without being told to: it takes the
+place of what was detected in all that is made from it.
+"""
+
+import hashlib
+import platform
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from annotation.match_marks import read_marks
+from detection.decoding import COLUMNS
+from detection.detector import Detector, Result, detect_match, unknown_stretches
+from detection.match_features import GRID_FPS
+from detection.records import is_corrected, read_record, save_record
+from extraction.backbones import backbone_hash
+from files import UserError, file_sha256, one_writer, read_table, write_table, write_whole
+from media.video import CLOCK_SEC, Video, open_container
+from plots import plot_timeline
+
+with suppress(ImportError):  # not on Windows
+    import resource
+
+
+def detect_and_save(
+    path: Path, detector: Detector, folder: Path, force: bool = False
+) -> tuple[Result, pd.DataFrame, dict]:
+    """(what was detected, rallies that stand, rallies.json) of a match, all of it in its folder.
+
+    Raises UserError for what is no video, where the folder is another's, and as save_result does.
+    """
+    open_container(path)[0].close()  # first of all, whether it is a video
+    sha256 = file_sha256(path)
+    check_folder(folder, path, sha256, force)
+    result = detect_match(path, detector, folder, sha256=sha256)
+    return result, *save_result(result, folder, force)
+
+
+def save_result(result: Result, folder: Path, force: bool = False) -> tuple[pd.DataFrame, dict]:
+    """Writes a match's tables and picture; returns (rallies that stand, rallies.json).
+
+    Those of a person are what rallies.csv holds when it is not as it was written here, unless
+    force says to write over it. Raises UserError when it is no table of rallies of this match.
+    """
+    csv = folder / "rallies.csv"
+    with one_writer(folder, ".results.lock"):
+        before = read_record(folder)
+        corrected = not force and is_corrected(folder, before)
+        rallies = read_rallies(csv, result.video.end_sec) if corrected else result.rallies
+        ours = before.get("written_sha256") or []
+        if not corrected:
+            table = as_text(rallies).to_csv(index=False, lineterminator="\n").encode()
+            new = [hashlib.sha256(table).hexdigest()]
+            # Both are ours, whether a kill comes before the table or after it.
+            save_record(folder, {**before, "written_sha256": ours + new})
+            write_whole(csv, table)
+            ours = new
+        columns = {"time_sec": result.times_sec.round(3), "probability": result.probs.round(4)}
+        write_table(folder / "probabilities.csv", pd.DataFrame(columns))
+        about = describe_result(result, rallies, corrected) | {"written_sha256": ours}
+        save_record(folder, about)
+        synthetic = bool(about["model"].get("synthetic"))
+        plot_timeline(result, rallies, folder / "timeline.png", synthetic)
+    return rallies, about
+
+
+def check_folder(folder: Path, video: Path, sha256: str, force: bool = False) -> None:
+    """Raises UserError where a folder holds the rallies of another video, unless force says so."""
+    try:
+        str(video.resolve()).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{video!r}: rename it, the name is no UTF-8") from error
+    record = read_record(folder)
+    if not force and record.get("video_sha256", sha256) != sha256:
+        raise UserError(
+            f"{folder} holds the rallies of another file, {record.get('video')}: give {video} "
+            "another place with --out DIR, or say --force if it takes that one's"
+        )
+
+
+def as_text(rallies: pd.DataFrame) -> pd.DataFrame:
+    """The table with 3 decimals everywhere; a confidence that there is not stays empty."""
+    return rallies.map(lambda value: "" if np.isnan(value) else f"{value:.3f}")
+
+
+def read_rallies(path: Path, duration_sec: float) -> pd.DataFrame:
+    """A table of rallies, in order: start_sec, end_sec, duration_sec, confidence (or NaN).
+
+    The last two columns may be missing, as in another tool's table. Raises UserError, naming the
+    file, for what cannot be the rallies of a match of this length.
+    """
+    read_marks(path, duration_sec)
+    table = read_table(path, COLUMNS[:2], others=True).reindex(columns=list(COLUMNS))
+    numbers = table.apply(pd.to_numeric, errors="coerce").astype(float)
+    numbers["duration_sec"] = (numbers["end_sec"] - numbers["start_sec"]).round(3)
+    return numbers.sort_values("start_sec", ignore_index=True)
+
+
+def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> dict:
+    """All of rallies.json but written_sha256; rallies are those that stand."""
+    video, detector = result.video, result.detector
+    fps = result.fps
+    steps = np.diff(video.times_sec)
+    rows = [
+        {
+            "number": k + 1,
+            **{name: None if np.isnan(value) else value for name, value in row.items()},
+            "start_frame": frame_at(video, row["start_sec"]),
+            "end_frame": frame_at(video, row["end_sec"]),
+            "start_timecode": timecode(row["start_sec"], fps),
+            "end_timecode": timecode(row["end_sec"], fps),
+        }
+        for k, row in enumerate(rallies.to_dict("records"))
+    ]
+    whole = result.computed_sec > 0.95 * video.end_sec
+    return {
+        "video": video.path.name,
+        "video_sha256": result.sha256,
+        "duration_sec": round(video.end_sec, 3),
+        "fps": round(float(fps), 6),
+        "fps_fraction": str(fps),
+        "variable_rate": bool(len(steps) and steps.max() - steps.min() > 2.5 * CLOCK_SEC),
+        "rallies": rows,
+        "corrected": corrected,
+        "damaged": [[round(a, 3), round(b, 3)] for a, b in unknown_stretches(result)],
+        "settings": {
+            **asdict(detector.decoding),
+            "fitted": detector.fitted,
+            "reads": "windows" if detector.head is None else "head",
+            "features_per_sec": GRID_FPS / detector.every,
+            "precision": detector.precision,
+        },
+        "model": {
+            "file": detector.path.name,
+            "backbone_hash": backbone_hash(detector.model.backbone),
+            "class_names": list(detector.model.config.class_names),
+            **detector.about,
+        },
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        # With features from an earlier run, the time says nothing about the speed.
+        "speed": {
+            "wall_sec": round(result.wall_sec, 2),
+            "computed_sec": round(result.computed_sec, 2),
+            "times_real_time": round(video.end_sec / result.wall_sec, 3) if whole else None,
+            "peak_rss_mb": peak_rss_mb(),
+        },
+    }
+
+
+def frame_at(video: Video, sec: float) -> int:
+    """The number (from 0) of the frame on screen at sec, or one past the last at the end."""
+    return int(np.searchsorted(video.times_sec, sec + CLOCK_SEC, side="right")) - (
+        sec + CLOCK_SEC < video.end_sec
+    )
+
+
+def timecode(sec: float, fps: Fraction) -> str:
+    """HH:MM:SS:FF, not drop-frame, counted in frames of fps from the first one."""
+    base = round(fps)
+    total, frame = divmod(round(sec * fps), base)
+    return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}:{frame:02d}"
+
+
+def peak_rss_mb() -> float | None:
+    """The most memory that this process has held so far, in MB of 1e6 bytes; None on Windows."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where getrusage would count the parent's memory before exec too
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    if sys.platform == "win32":
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

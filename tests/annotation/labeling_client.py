@@ -1,0 +1,82 @@
+"""What the tests of the labelling server share: small data, and requests as the page sends them."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from annotation.app import OWN_HEADER, Labelling, build_app
+
+BASE = "http://127.0.0.1:8765"
+OWN = {OWN_HEADER: "1"}
+ONE, TWO, THREE, FOUR = (f"seq_{k:05d}" for k in range(1, 5))
+MARKUP = "<img src=x onerror=alert(1)>"
+ODD_NAMES = (
+    MARKUP,
+    'it\'s "said", she said',
+    '"',
+    "a,b",
+    "羽毛球 – Ødegård",
+    "NA",
+    "1.0",
+    "%2e%2e",
+)
+
+
+def write_frames(data, split, *names, count=2):
+    """Sequences whose frames are a few bytes that no other frame has, each of another length."""
+    for name in names:
+        folder = data / split / "sequences" / name
+        folder.mkdir(parents=True)
+        for k in range(1, count + 1):
+            (folder / f"{k:05d}.jpg").write_bytes(f"{split} {name} {k}".encode() + b"." * k)
+
+
+def everything(folder):
+    """{path: bytes} of all that is in a folder, hidden files too; None for a folder."""
+    return {p: p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+def rows(data, split="train"):
+    return (data / split / f"{split}.csv").read_text().splitlines()
+
+
+def small_data(data):
+    """Four sequences of train of which the last is labelled, two of validation named like them."""
+    write_frames(data, "train", ONE, TWO, THREE, FOUR)
+    write_frames(data, "validation", ONE, TWO)
+    (data / "train" / "train.csv").write_text(f"sequence,label\n{FOUR},1\n")
+    return data
+
+
+@pytest.fixture
+def work(data):
+    """What the server shows; `data` is the test module's."""
+    return Labelling(data)
+
+
+@pytest.fixture
+def client(work):
+    with TestClient(build_app(work), base_url=BASE) as client:
+        yield client
+
+
+def post(client, path, body, **headers):
+    return client.post(path, json=body, headers=OWN | headers)
+
+
+def answer(sequence, label, seen=""):
+    return {"sequence": sequence, "label": label, "seen": seen}
+
+
+# A request of each kind that is taken.
+TAKEN = {
+    "/labels": {"split": "train", "answers": [answer(ONE, "1")]},
+    "/repeat": {"split": "train", "sequence": FOUR, "label": "0"},
+    "/undo": {"split": "train", "time": ""},
+    "/flag": {"split": "train", "sequence": ONE, "flagged": True},
+}
+
+
+def label(client, *answers, split="train"):
+    told = post(client, "/labels", {"split": split, "answers": list(answers)})
+    assert told.status_code == 200
+    return told.json()

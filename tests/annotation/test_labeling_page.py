@@ -1,0 +1,736 @@
+"""The labelling page in a real Chromium: what a person sees, presses, and finds on disk."""
+
+import threading
+import time
+from contextlib import contextmanager
+from urllib.parse import parse_qs, urlsplit
+
+import pandas as pd
+import pytest
+import uvicorn
+
+from annotation import change_log
+from annotation.agreement import measure_agreement
+from annotation.app import Labelling, build_app
+from annotation.labels import Answer, read_flags, read_labels, save_labels
+from annotation.match_app import match_routes, open_match
+from annotation.match_marks import read_marks, save_marks
+from annotation.server import listen
+from browser import serious
+from conftest import write_data, write_sequence, write_video
+from files import UserError
+
+pytest_plugins = ["browser"]
+WAIT_MS = 8000
+DOUBLE_MS = 450  # what is to be said twice is not said by a double click
+DEAF_MS = 800  # the page takes no keys so long after a refusal
+
+
+@contextmanager
+def served(work, routes=()):
+    """The address of the server, which runs in a thread."""
+    with listen(0) as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(build_app(work, routes), log_level="error", lifespan="off")
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join()
+
+
+@contextmanager
+def opened(browser, address, complaints=(), **viewport):
+    """A page at the address; an error that its script did not catch fails the test."""
+    page = browser.new_page(viewport={"width": 1200, "height": 800} | viewport)
+    page.set_default_timeout(WAIT_MS)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    try:
+        yield page
+        assert errors == []
+    finally:
+        page.close()
+
+
+@contextmanager
+def labelling(browser, data, more=(), **work):
+    """The page for a data folder, once its first sequence is painted."""
+    with served(Labelling(data, **work)) as address, opened(browser, address) as page:
+        page.wait_for_selector("#picture[data-sequence], #finished:not([hidden])")
+        yield page
+
+
+def unlabelled(root, counts=(8, 2, 2)):
+    write_data(root, counts)
+    for split in ("train", "validation", "test"):
+        (root / split / f"{split}.csv").unlink()
+    return root
+
+
+@pytest.fixture
+def many(tmp_path):
+    """24 unlabelled training sequences of three frames."""
+    data = tmp_path / "Data"
+    for k in range(1, 25):
+        write_sequence(data / "train" / "sequences" / f"seq_{k:05d}", k % 2, k, frames=3)
+    return data
+
+
+def until(condition):
+    """Waits for what the server does; False after WAIT_MS."""
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def shown(page):
+    return page.get_attribute("#picture", "data-sequence")
+
+
+def press(page, *keys):
+    """Presses keys, and returns when the page has acted on all of them."""
+    for key in keys:
+        page.keyboard.press(key)
+    page.evaluate("() => queue")
+
+
+def alert(page):
+    return page.inner_text("#alert")
+
+
+def test_opens_at_the_first_without_a_label_and_one_key_labels_it_and_moves_on(browser, data):
+    csv = data / "train" / "train.csv"
+    csv.write_text("sequence,label\nseq_00001,1\n")
+    with labelling(browser, data) as page:
+        assert shown(page) == "seq_00002"
+        press(page, "1")
+        assert csv.read_text() == "sequence,label\nseq_00001,1\nseq_00002,1\n"
+        assert shown(page) == "seq_00003"
+        press(page, "0")
+        assert read_labels(data / "train")["seq_00003"] == "0"
+
+
+def test_20_labels_typed_as_fast_as_keys_can_be_sent_are_all_right(browser, many):
+    keys = "11010001101110010110"
+    with labelling(browser, many) as page:
+        for key in keys:
+            page.keyboard.press(key)
+        assert until(lambda: len(read_labels(many / "train")) == 20)
+        press(page)
+        assert shown(page) == "seq_00021"
+    assert read_labels(many / "train") == {f"seq_{k:05d}": v for k, v in enumerate(keys, 1)}
+    assert len(change_log.read_steps(many / "train" / "train.log.csv")) == 20
+
+
+def test_one_request_a_sequence_and_the_next_two_are_there_before_they_are_needed(browser, many):
+    asked = []
+    with served(Labelling(many)) as address, opened(browser, "about:blank") as page:
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        page.wait_for_selector("#picture[data-sequence]")
+
+        def frames():
+            return [
+                parse_qs(urlsplit(url).query)["sequence"][0] for url in asked if "frames" in url
+            ]
+
+        page.wait_for_timeout(300)
+        assert frames() == ["seq_00001", "seq_00002", "seq_00003"]
+        press(page, "1")
+        page.wait_for_timeout(300)
+        assert frames() == ["seq_00001", "seq_00002", "seq_00003", "seq_00004"]
+        assert {urlsplit(url).netloc for url in asked} == {urlsplit(address).netloc}
+
+
+def test_the_sequence_loops_through_its_frames_at_its_own_rate(browser, data):
+    sources = data / "train" / "sequences.csv"
+    sources.write_text("sequence,video,start_sec,fps\nseq_00001,a.mp4,0,60\n")
+    (data / "train" / "train.csv").unlink()
+    with labelling(browser, data) as page:
+        seconds = page.evaluate(
+            """async () => {
+              const times = [];
+              const seen = (frame) => $("picture").dataset.frame.endsWith(` ${frame}`);
+              while (times.length < 3) {
+                await new Promise(requestAnimationFrame);
+                if (seen(0) || seen(1)) {
+                  times.push(performance.now());
+                  while (seen(0) || seen(1)) await new Promise(requestAnimationFrame);
+                }
+              }
+              return (times[2] - times[1]) / 1000;
+            }"""
+        )
+    assert 0.4 < seconds < 0.6  # 30 frames at 60 a second
+
+
+def test_a_held_key_labels_once(browser, many):
+    with labelling(browser, many) as page:
+        for _ in range(6):
+            page.keyboard.down("1")  # the second to the sixth are repeats
+        page.keyboard.up("1")
+        press(page)
+        assert read_labels(many / "train") == {"seq_00001": "1"}
+
+
+def test_undo_goes_back_to_what_was_answered_also_after_the_page_was_loaded_again(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "1", "0", "z")
+        assert shown(page) == "seq_00002"
+        assert read_labels(many / "train") == {"seq_00001": "1"}
+        page.reload()
+        page.wait_for_selector("#picture[data-sequence]")
+        press(page, "Backspace")
+        assert "before you opened this page: seq_00001" in alert(page)
+        assert read_labels(many / "train") == {"seq_00001": "1"}
+        page.wait_for_timeout(DOUBLE_MS)
+        press(page, "Backspace")
+        assert shown(page) == "seq_00001"
+        assert read_labels(many / "train") == {}
+        press(page, "z")
+        assert "nothing to undo" in alert(page)
+
+
+def test_going_back_and_pressing_the_other_key_relabels(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "1", "1", "ArrowLeft", "ArrowLeft")
+        assert shown(page) == "seq_00001"
+        assert "seq_00001: rally" in page.inner_text("#about")
+        press(page, "0")
+        assert read_labels(many / "train") == {"seq_00001": "0", "seq_00002": "1"}
+        assert shown(page) == "seq_00003"
+
+
+def test_skipped_ones_stay_without_a_label_and_come_again_at_the_end(browser, data):
+    (data / "train" / "train.csv").unlink()
+    with labelling(browser, data) as page:
+        press(page, "s", "z")
+        assert shown(page) == "seq_00001"
+        press(page, "s", "1", "0", "1")
+        assert "1 are left, all skipped" in page.inner_text("#finished")
+        page.click("text=The skipped ones again")
+        press(page)
+        assert shown(page) == "seq_00001"
+
+
+def test_a_finished_split_says_so_and_leads_to_the_next(browser, data):
+    (data / "train" / "train.csv").unlink()
+    with labelling(browser, data) as page:
+        press(page, "1", "0", "1", "0")
+        assert "train is finished" in page.inner_text("#finished")
+        assert "4 of 4 done: 2 rally, 2 non-rally" in page.inner_text("#finished")
+        page.click("text=Go to validation")
+        press(page)
+        assert "validation is finished" in page.inner_text("#finished")
+
+
+def test_progress_counts_and_pace_are_in_view(browser, many):
+    with labelling(browser, many) as page:
+        press(page, *"1101")
+        text = page.inner_text("#counts")
+        assert "4 of 24 done" in text
+        pairs = page.eval_on_selector_all("#numbers > *", "nodes => nodes.map(n => n.textContent)")
+        told = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        assert (told["left"], told["rally"], told["non-rally"]) == ("20", "3", "1")
+        assert float(told["a minute"]) > 0
+        assert ":" in told["time left"]
+
+
+def test_flags_are_kept(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "f")
+        assert read_flags(many / "train") == ["seq_00001"]
+        assert page.get_attribute("#flag", "aria-pressed") == "true"
+        press(page, "1", "1", "1")
+        page.click("#walk-flagged")
+        press(page)
+        assert shown(page) == "seq_00001"
+        press(page, "f")
+        assert read_flags(many / "train") == []
+
+
+def test_pause_frame_by_frame_and_speed(browser, data):
+    (data / "train" / "train.csv").unlink()
+    with labelling(browser, data) as page:
+        page.keyboard.press(" ")
+        assert page.get_attribute("#pause", "aria-pressed") == "true"
+        page.wait_for_timeout(100)
+        before = int(page.get_attribute("#picture", "data-frame").split()[-1])
+        for key in "..,":
+            page.keyboard.press(key)
+        page.wait_for_timeout(100)
+        after = int(page.get_attribute("#picture", "data-frame").split()[-1])
+        assert (after - before) % 30 == 1
+        page.keyboard.press("-")
+        assert page.inner_text("#speed") == "0.5x"
+        page.keyboard.press("+")
+        page.keyboard.press("+")
+        assert page.inner_text("#speed") == "1.5x"
+
+
+def test_everything_works_with_the_mouse(browser, many):
+    with labelling(browser, many) as page:
+        page.click("#one")
+        page.click("#zero")
+        page.click("#skip")
+        page.click("#undo")
+        page.click("#undo")
+        page.click("#left")
+        page.keyboard.press(" ")  # pauses: the button that was clicked is not pressed again
+        press(page)
+        assert read_labels(many / "train") == {"seq_00001": "1"}
+        assert shown(page) == "seq_00001"
+        page.click("#to-help")
+        assert "non-rally" in page.inner_text("#help")
+
+
+def test_class_names_are_those_of_the_data(browser, many):
+    with labelling(browser, many, class_names=("calm", "fight")) as page:
+        assert page.inner_text("#one").startswith("fight")
+        assert page.inner_text("#title") == "fight or calm?"
+
+
+def test_the_grid_labels_twelve_at_once(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "g")
+        press(page, "2", "a", "0")
+        page.click(".face >> nth=5")
+        page.click(".leave >> nth=11")
+        press(page, "Enter")
+        ones = {2, 6, 10, 11}
+        expected = {f"seq_{k:05d}": str(int(k in ones)) for k in range(1, 12)}
+        assert read_labels(many / "train") == expected
+        assert page.evaluate("() => cells[0].item.name") == "seq_00013"
+        press(page, "z")
+        assert read_labels(many / "train") == {}
+        assert page.evaluate("() => cells.map((cell) => cell.value).join('')") == "01000100011"
+        press(page, "Enter")  # the answers are still as they were
+        assert read_labels(many / "train") == expected
+        press(page, "ArrowLeft")
+        press(page, "1")
+        press(page, "Enter")  # the page before again, changed
+        assert read_labels(many / "train") == expected | {"seq_00001": "1"}
+
+
+def test_a_page_of_the_grid_is_not_saved_by_a_key_meant_for_the_one_before(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "g")
+        page.evaluate(
+            """() => {
+              for (const key of ["Enter", "Enter", "1"]) {
+                document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+              }
+            }"""
+        )
+        press(page, "Enter")  # pressed again as the next page comes into view
+        assert set(read_labels(many / "train")) == {f"seq_{k:05d}" for k in range(1, 13)}
+        page.wait_for_timeout(DOUBLE_MS)
+        page.dblclick("#grid-save")
+        press(page)
+        assert len(read_labels(many / "train")) == 24
+        assert set(read_labels(many / "train").values()) == {"0"}
+
+
+def test_a_page_with_changes_is_left_only_when_it_is_said_twice(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "g")
+        press(page, "1", "ArrowRight")
+        assert "not saved" in alert(page)
+        assert page.evaluate("() => cells[0].item.name") == "seq_00001"
+        page.wait_for_timeout(DOUBLE_MS)
+        press(page, "ArrowRight")
+        assert page.evaluate("() => cells[0].item.name") == "seq_00013"
+
+
+def test_a_page_saved_but_for_a_conflict_is_undone_as_far_as_it_was_saved(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "g")
+        save_labels(many / "train", [Answer("seq_00003", "1", "")])
+        press(page, "Enter")
+        assert "seq_00003 is rally" in alert(page)
+        assert len(read_labels(many / "train")) == 12
+        page.wait_for_timeout(DEAF_MS)
+        press(page, "z")
+        assert read_labels(many / "train") == {"seq_00003": "1"}
+
+
+def test_the_split_can_be_changed_in_the_grid(browser, tmp_path):
+    data = unlabelled(tmp_path / "Data", (26, 14, 2))
+    with labelling(browser, data) as page:
+        press(page, "g")
+        press(page, "Enter")
+        page.select_option("#split", "validation")
+        press(page)
+        page.wait_for_timeout(300)  # the loops go on
+        frames = page.evaluate("() => cells.map((cell) => cell.canvas.dataset.frame)")
+        assert all(frames)
+        press(page, "ArrowLeft")
+        assert "first page" in alert(page)
+        press(page, "Enter")
+        assert len(read_labels(data / "validation")) == 12
+
+
+def test_not_saved_is_said_and_the_page_stays(browser, many, monkeypatch):
+    def full(path, table):
+        raise UserError(f"cannot write {path}: No space left on device")
+
+    with labelling(browser, many) as page:
+        press(page, "1")
+        with monkeypatch.context() as patch:
+            patch.setattr(change_log, "write_table", full)
+            for key in "010":
+                page.keyboard.press(key)
+            press(page)
+            assert "NOT SAVED" in alert(page)
+            assert "No space left" in alert(page)
+            assert shown(page) == "seq_00002"
+        assert read_labels(many / "train") == {"seq_00001": "1"}
+        page.wait_for_timeout(DEAF_MS)
+        press(page, "1")
+        assert not page.is_visible("#alert")
+        assert read_labels(many / "train") == {"seq_00001": "1", "seq_00002": "1"}
+
+
+def test_a_server_that_has_gone_is_not_saved(browser, many):
+    with served(Labelling(many)) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#picture[data-sequence]")
+    press(page, "1")
+    assert "NOT SAVED" in alert(page)
+    assert "labeling.py" in alert(page)
+    page.close()
+
+
+def test_what_another_tab_labelled_meanwhile_is_kept_and_shown(browser, many):
+    with labelling(browser, many) as page:
+        save_labels(many / "train", [Answer("seq_00001", "1", "")])
+        press(page, "0", "0")  # the second was typed for the next one
+        assert "seq_00001 is rally" in alert(page)
+        assert shown(page) == "seq_00001"
+        assert read_labels(many / "train") == {"seq_00001": "1"}
+        page.wait_for_timeout(DEAF_MS)
+        press(page, "0")  # now that it has been seen
+        assert read_labels(many / "train") == {"seq_00001": "0"}
+
+
+def test_coming_back_to_the_page_shows_what_changed_and_overwrites_nothing(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "g")
+        save_labels(many / "train", [Answer("seq_00003", "1", "")])
+        page.evaluate("() => { window.dispatchEvent(new Event('focus')); }")
+        press(page, "Enter")
+        assert "seq_00003 is rally" in alert(page)
+        page.wait_for_timeout(DEAF_MS)
+        press(page, "Enter")
+        assert read_labels(many / "train")["seq_00003"] == "1"
+        assert len(read_labels(many / "train")) == 12
+
+
+def test_the_csv_edited_by_another_program_meanwhile_keeps_its_changes(browser, many):
+    with labelling(browser, many) as page:
+        press(page, "1")
+        (many / "train" / "train.csv").write_text("sequence,label\nseq_00001,0\nseq_00024,1\n")
+        press(page, "1")
+    expected = {"seq_00001": "0", "seq_00024": "1", "seq_00002": "1"}
+    assert read_labels(many / "train") == expected
+
+
+def test_names_are_shown_as_text(browser, many):
+    name = "<img src=x onerror=document.title='hit'>"
+    write_sequence(many / "train" / "sequences" / name, 1, 1, frames=3)
+    with labelling(browser, many) as page:
+        assert shown(page) == name  # "<" sorts before "s"
+        press(page, "1", "ArrowLeft")
+        assert name in page.inner_text("#about")
+        save_labels(many / "train", [Answer(name, "0", "1")])
+        press(page, "1")
+        assert name in alert(page)
+        assert page.query_selector("main img, #alert img") is None
+        assert page.title() == "train: 1 of 25 done"
+
+
+def test_broken_and_empty_sequences_are_shown_as_such_and_can_be_skipped(browser, many):
+    sequences = many / "train" / "sequences"
+    for frame in (sequences / "seq_00001").iterdir():
+        frame.unlink()
+    (sequences / "seq_00002" / "00002.jpg").write_bytes(b"no picture")
+    (sequences / "seq_00003" / "00001.jpg").unlink()
+    with labelling(browser, many) as page:
+        assert "no frames" in page.inner_text("#about")
+        press(page, "1")
+        assert "nothing to see" in alert(page)
+        assert read_labels(many / "train") == {}
+        press(page, "s")
+        assert "frame 2 cannot be read" in page.inner_text("#about")
+        press(page, "s")
+        assert "2 frames instead of 3" in page.inner_text("#about")
+        press(page, "s", "1")
+        assert read_labels(many / "train") == {"seq_00004": "1"}
+
+
+def test_a_sequence_comes_back_unannounced_and_the_second_answer_changes_no_label(
+    browser, tmp_path
+):
+    data = tmp_path / "Data"
+    for k in range(1, 46):
+        write_sequence(data / "train" / "sequences" / f"seq_{k:05d}", 1, k, frames=3)
+    with labelling(browser, data) as page:
+        page.evaluate("() => { Math.random = () => 0.5; }")
+        repeats = []
+        for _ in range(42):
+            name = shown(page)
+            if name in read_labels(data / "train"):
+                repeats.append(name)
+                assert page.inner_text("#about").startswith("Sequence ")
+                assert page.get_attribute("#picture", "class") == ""
+            press(page, "0" if name in repeats else "1")
+            page.wait_for_timeout(30)
+        assert len(repeats) == 1
+        found = measure_agreement(data / "train")
+        assert [row["sequence"] for row in found["different"]] == repeats
+        assert set(read_labels(data / "train").values()) == {"1"}
+        page.click("#to-agreement")
+        page.wait_for_selector("#agreement[open]")
+        assert repeats[0] in page.inner_text("#agreement")
+
+
+def test_what_the_model_says_is_hidden_until_the_person_has_answered(browser, many):
+    probs = {"seq_00001": 0.93, "seq_00002": 0.41}
+    with labelling(browser, many, probs=probs) as page:
+        assert "0.93" not in page.content()
+        press(page, "0")
+        assert "rally 0.93, which differs" in page.inner_text("#last")
+        assert "0.41" not in page.content()
+
+
+def test_the_uncertain_come_first_in_train_and_not_elsewhere(browser, tmp_path):
+    data = unlabelled(tmp_path / "Data")
+    probs = {f"seq_{k:05d}": k / 10 for k in range(1, 9)}
+    with labelling(browser, data, probs=probs, order="uncertain") as page:
+        assert shown(page) == "seq_00005"
+        page.select_option("#split", "test")
+        press(page)
+        assert shown(page) == "seq_00001"
+        assert "its score there would be too good" in page.inner_text("#problems")
+
+
+def test_review_walks_through_the_labels_the_most_disputed_first(browser, data):
+    probs = {"seq_00001": 0.9, "seq_00002": 0.8, "seq_00003": 0.1, "seq_00004": 0.2}
+    with labelling(browser, data, probs=probs, order="review") as page:
+        assert shown(page) == "seq_00003"  # labelled 1
+        press(page, "0")
+        assert shown(page) == "seq_00002"
+        assert "1 of 4 reviewed" in page.inner_text("#done")
+        press(page, "1", "0", "1")
+        assert "4 of 4 reviewed" in page.inner_text("#finished")
+        press(page, "z")
+        assert "3 of 4 reviewed" in page.inner_text("#done")
+
+
+# --- a whole match
+
+
+@contextmanager
+def marking(browser, video, data, proposals=None):
+    match = open_match(video, data, proposals)
+    with (
+        served(Labelling(data, match=video.name), match_routes(match)) as address,
+        opened(browser, address) as page,
+    ):
+        page.wait_for_function("() => document.querySelector('video').readyState >= 2")
+        yield page, match.marks_path
+
+
+def seek(page, sec):
+    page.evaluate(
+        """async (sec) => {
+          seek(sec);
+          while (video.seeking) await new Promise((done) => setTimeout(done, 20));
+        }""",
+        sec,
+    )
+
+
+def test_marks_are_made_nudged_deleted_and_undone(browser, video, tmp_path):
+    with marking(browser, video, tmp_path) as (page, table):
+        seek(page, 1.0)
+        press(page, "[")
+        seek(page, 3.0)
+        press(page, "]")
+        assert read_marks(table) == [(1.0, 3.0)]
+        press(page, "ArrowRight", "ArrowRight", "ArrowLeft")
+        assert read_marks(table) == [(1.0, 3.033)]
+        assert "1 rally, 0:02 in all" in page.inner_text("#match-counts")
+        press(page, "e", "ArrowLeft")
+        assert read_marks(table) == [(0.967, 3.033)]
+        press(page, "Delete")
+        assert read_marks(table) == []
+        press(page, "z", "z")
+        assert read_marks(table) == [(1.0, 3.033)]
+        page.reload()
+        page.wait_for_selector("#rallies button")
+        for _ in range(4):
+            press(page, "z")
+            assert "before you opened this page" in alert(page)
+            page.wait_for_timeout(DOUBLE_MS)
+            press(page, "z")
+        assert read_marks(table) == []
+
+
+def test_overlapping_and_inverted_marks_are_refused(browser, video, tmp_path):
+    with marking(browser, video, tmp_path) as (page, table):
+        for start, end in ((1.0, 3.0), (2.0, 4.0)):
+            seek(page, start)
+            press(page, "[")
+            seek(page, end)
+            press(page, "]")
+        assert "overlaps" in alert(page)
+        page.wait_for_timeout(DEAF_MS)
+        press(page, "Escape")
+        seek(page, 6.0)
+        press(page, "[")
+        seek(page, 5.0)
+        press(page, "]")
+        assert "end must come after" in alert(page)
+        assert read_marks(table) == [(1.0, 3.0)]
+
+
+def test_an_edge_is_dragged_on_the_timeline(browser, video, tmp_path):
+    save_marks(tmp_path / "matches" / "match.csv", [(2.0, 4.0)], [], 10.0)
+    with marking(browser, video, tmp_path) as (page, table):
+        box = page.locator("#timeline").bounding_box()
+
+        def x(sec):
+            return box["x"] + box["width"] * sec / 10
+
+        page.mouse.move(x(4.0), box["y"] + 50)
+        page.mouse.down()
+        page.mouse.move(x(4.6), box["y"] + 50)
+        page.mouse.move(x(5.0) + 1, box["y"] + 50)
+        page.mouse.up()
+        assert until(lambda: read_marks(table) != [(2.0, 4.0)])
+        (mark,) = read_marks(table)
+        assert mark[0] == 2.0
+        assert abs(mark[1] - 5.0) < 0.05
+
+
+def test_what_another_tab_marked_meanwhile_is_kept_and_shown(browser, video, tmp_path):
+    with marking(browser, video, tmp_path) as (page, table):
+        save_marks(table, [(7.0, 8.0)], [], 10.0)
+        seek(page, 1.0)
+        press(page, "[")
+        seek(page, 3.0)
+        press(page, "]")
+        assert "changed elsewhere" in alert(page)
+        assert read_marks(table) == [(7.0, 8.0)]
+        page.wait_for_timeout(DEAF_MS)
+        press(page, "]")
+        assert read_marks(table) == [(1.0, 3.0), (7.0, 8.0)]
+
+
+def test_proposals_are_marks_only_once_they_are_confirmed(browser, video, tmp_path):
+    table = tmp_path / "proposals.csv"
+    pd.DataFrame({"start_sec": [1, 4, 7], "end_sec": [2, 5, 8]}).to_csv(table, index=False)
+    with marking(browser, video, tmp_path, table) as (page, marks):
+        assert read_marks(marks) == []
+        press(page, "n", "Enter")
+        assert read_marks(marks) == [(1.0, 2.0)]
+        press(page, "n", "Delete")
+        page.click("#confirm-all")
+        press(page)
+        assert read_marks(marks) == [(1.0, 2.0), (7.0, 8.0)]
+
+
+def test_a_file_that_browsers_do_not_play_becomes_a_copy_and_marks_stay_in_its_own_time(
+    browser, tmp_path
+):
+    late = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "50", "-output_ts_offset", "2"]
+    film = write_video(tmp_path / "match.mkv", "30", 300, *late)
+    with marking(browser, film, tmp_path) as (page, table):
+        assert (tmp_path / "match.mkv.proxy.mp4").exists()
+        seek(page, 1.0)
+        press(page, "[")
+        seek(page, 2.0)
+        press(page, ".", "]")
+        assert read_marks(table) == [(1.0, 2.033)]
+
+
+def test_shuttle_and_speed_keys(browser, video, tmp_path):
+    with marking(browser, video, tmp_path) as (page, _):
+        page.evaluate("() => { video.muted = true; }")
+        page.keyboard.press("l")
+        page.wait_for_function("() => !video.paused && video.currentTime > 0.2")
+        page.keyboard.press("l")
+        assert page.inner_text("#speed") == "2x"
+        page.keyboard.press("k")
+        assert page.evaluate("() => video.paused")
+        seek(page, 5.0)
+        page.keyboard.press("j")
+        page.wait_for_function("() => video.currentTime < 4.6")
+        page.keyboard.press("k")
+        for _ in range(9):
+            page.keyboard.press("-")
+        assert page.inner_text("#speed") == "0.5x"
+        for _ in range(9):
+            page.keyboard.press("+")
+        assert page.inner_text("#speed") == "4x"
+
+
+# --- for everybody
+
+
+@contextmanager
+def inspected(browser, work, routes, width):
+    """The page, in which axe-core may run although the page lets no other script run."""
+    with (
+        served(work, routes) as address,
+        browser.new_context(bypass_csp=True, viewport={"width": width, "height": 800}) as context,
+    ):
+        page = context.new_page()
+        page.goto(address)
+        yield page
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_axe_finds_nothing_serious_on_the_sequence_page(browser, many, width):
+    with inspected(browser, Labelling(many), (), width) as page:
+        page.wait_for_selector("#picture[data-sequence]")
+        press(page, "1", "f")
+        assert serious(page) == []
+        press(page, "g")
+        assert serious(page) == []
+        page.click("#to-help")
+        assert serious(page) == []
+        page.keyboard.press("Escape")
+        while page.is_visible("#grid"):  # one or two may come back for a second answer
+            press(page, "Enter")
+        assert page.is_visible("#finished")
+        assert serious(page) == []
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_axe_finds_nothing_serious_on_the_match_page(browser, video, tmp_path, width):
+    table = tmp_path / "proposals.csv"
+    table.write_text("start_sec,end_sec\n1,2\n4,5\n")
+    match = open_match(video, tmp_path, table)
+    work = Labelling(tmp_path, match=video.name)
+    with inspected(browser, work, match_routes(match), width) as page:
+        page.wait_for_selector("#rallies button")
+        press(page, "n", "Enter")
+        assert serious(page) == []
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_nothing_is_wider_than_the_window(browser, many, width):
+    with served(Labelling(many)) as address, opened(browser, address, width=width) as page:
+        page.wait_for_selector("#picture[data-sequence]")
+        for key in ("1", "g"):
+            press(page, key)
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= width

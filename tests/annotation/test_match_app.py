@@ -1,0 +1,408 @@
+"""Playing a whole match, and its marks, by the server's routes."""
+
+import errno
+import json
+import os
+import shutil
+import threading
+import time
+
+import av
+import pytest
+from labeling_client import (
+    BASE,
+    OWN,
+    everything,
+    post,
+    small_data,
+)
+from starlette.testclient import TestClient
+
+from annotation import match_app
+from annotation.app import Labelling, build_app
+from annotation.match_app import match_routes, open_match
+from conftest import write_video
+from files import UserError
+from media.proxy import proxy_path
+
+SLOW_THEN_FAST = "settb=1/90000,setpts='if(lt(N,50),N/25,2+(N-50)/50)/TB'"
+
+
+pytest_plugins = ["labeling_client"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return small_data(tmp_path / "Data")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp("film") / "final.mp4", "30", 60)
+
+
+@pytest.fixture
+def match_file(film, tmp_path):
+    """2 s at 30 fps that browsers play."""
+    return shutil.copy(film, tmp_path / "final.mp4")
+
+
+def serve_match(data, path, proposals=None):
+    match = open_match(path, data, proposals)
+    app = build_app(Labelling(data, match=path.name), match_routes(match))
+    return match, TestClient(app, base_url=BASE)
+
+
+def table_of(data):
+    path = data / "matches" / "final.csv"
+    return path.read_text() if path.exists() else None
+
+
+def test_the_video_comes_whole_or_in_the_part_that_is_asked_for(data, match_file):
+    whole, (_, client) = match_file.read_bytes(), serve_match(data, match_file)
+    told = client.get("/video")
+    assert told.status_code == 200 and told.content == whole
+    assert told.headers["content-type"] == "video/mp4"
+    assert told.headers["accept-ranges"] == "bytes"
+    assert told.headers["cross-origin-resource-policy"] == "same-origin"
+    size = len(whole)
+    for asked, (first, last) in {
+        "bytes=0-99": (0, 99),
+        "bytes=100-": (100, size - 1),
+        "bytes=-50": (size - 50, size - 1),
+        f"bytes={size - 1}-{size + 1000}": (size - 1, size - 1),
+    }.items():
+        told = client.get("/video", headers={"range": asked})
+        assert told.status_code == 206 and told.content == whole[first : last + 1], asked
+        assert told.headers["content-range"] == f"bytes {first}-{last}/{size}"
+        assert told.headers["content-length"] == str(last + 1 - first)
+
+
+@pytest.mark.parametrize("asked", ["bytes={size}-", "bytes=99999999-"])
+def test_a_part_beyond_the_end_of_the_video_cannot_be_had(data, match_file, asked):
+    size, (_, client) = match_file.stat().st_size, serve_match(data, match_file)
+    told = client.get("/video", headers={"range": asked.format(size=size)})
+    assert told.status_code == 416 and told.headers["content-range"] == f"bytes */{size}"
+
+
+@pytest.mark.parametrize(
+    "asked", ["bytes=9-3", "bytes=x-y", "lines=0-1", "bytes=", "bytes=--1", "0-9", "bytes=-0"]
+)
+def test_a_part_that_makes_no_sense_is_no_failure_of_the_server(data, match_file, asked):
+    told = serve_match(data, match_file)[1].get("/video", headers={"range": asked})
+    assert told.status_code in (200, 400, 416)
+
+
+def test_a_video_that_is_removed_meanwhile_is_an_error_that_says_so(data, match_file):
+    _, client = serve_match(data, match_file)
+    match_file.unlink()
+    for path in ("/match", "/video"):
+        told = client.get(path)
+        assert told.status_code in (404, 500) and "error" in told.json(), path
+
+
+def test_the_match_is_all_that_the_page_shows_of_it(data, match_file):
+    _, client = serve_match(data, match_file)
+    assert client.get("/state").json()["match"] == "final.mp4"
+    assert client.get("/match").json() == {
+        "name": "final.mp4",
+        "table": str(data / "matches" / "final.csv"),
+        "end_sec": pytest.approx(2.0, abs=0.001),
+        "marks": [],
+        "proposals": [],
+        "why_not": "",
+        "ready": True,
+        "offset_sec": pytest.approx(0.0, abs=0.001),
+        "progress": None,
+        "error": "",
+    }
+
+
+def neighbour(client, sec, step):
+    return client.get("/neighbour", params={"sec": sec, "step": step})
+
+
+def test_the_neighbour_is_the_next_frame_also_where_the_rate_changes(data, tmp_path):
+    variable = ["-vf", SLOW_THEN_FAST, "-fps_mode", "passthrough", "-enc_time_base", "1/90000"]
+    path = write_video(tmp_path / "phone.mp4", "30", 100, *variable, "-c:v", "libx264")
+    expected = [k / 25 if k < 50 else 2 + (k - 50) / 50 for k in range(100)]
+    _, client = serve_match(data, path)
+    for sec, step, frame in [
+        (0, 1, 1),
+        (1.92, 1, 49),
+        (1.96, 1, 50),
+        (2.0, 1, 51),
+        (2.02, -1, 50),
+        (2.0, -1, 49),
+        (1.99, 0, 49),
+        (1.99, 1, 50),
+        (0.5, 60, 72),
+        (0, -1, 0),
+        (-5, 0, 0),
+        (1.0, -1000, 0),
+    ]:
+        told = neighbour(client, sec, step).json()["sec"]
+        assert told == pytest.approx(expected[frame], abs=0.001), (sec, step)
+    for sec, step in [(2.98, 1), (1e300, 1), (2.98, 10**30)]:  # the end is one beyond the last
+        assert neighbour(client, sec, step).json()["sec"] == pytest.approx(3.0, abs=0.021)
+
+
+@pytest.mark.parametrize("name", ["ntsc.mp4", "ntsc.mkv"])
+def test_step_by_step_every_frame_comes_by_and_none_twice(data, tmp_path, name):
+    path = write_video(tmp_path / name, "60000/1001", 50)
+    with av.open(path) as container:
+        packets = [p for p in container.demux(video=0) if p.pts is not None]
+        times = sorted(float((p.pts) * p.time_base) for p in packets)
+    expected = [sec - times[0] for sec in times]
+    _, client = serve_match(data, path)
+    with client:
+        seen = [0.0]
+        for _ in range(49):
+            seen += [neighbour(client, seen[-1], 1).json()["sec"]]
+        assert seen == pytest.approx(expected, abs=0.00051)
+        for _ in range(49):
+            seen += [neighbour(client, seen[-1], -1).json()["sec"]]
+    assert seen[49:] == seen[49::-1]
+
+
+@pytest.mark.parametrize(
+    ("sec", "step"),
+    [
+        ("x", "1"),
+        ("1", "x"),
+        ("", "1"),
+        ("1", ""),
+        ("1", "1.5"),
+        ("nan", "1"),
+        ("inf", "1"),
+        ("-inf", "1"),
+        ("1e999", "1"),
+        ("1", "9" * 5000),
+        ("1", "nan"),
+    ],
+)
+def test_a_neighbour_of_what_is_no_time_is_refused(data, match_file, sec, step):
+    _, client = serve_match(data, match_file)
+    told = neighbour(client, sec, step)
+    assert told.status_code == 400 and list(told.json()) == ["error"]
+    assert client.get("/neighbour").status_code == 400
+
+
+def mark(client, marks, seen=()):
+    return post(client, "/marks", {"marks": marks, "seen": list(seen)})
+
+
+def test_marks_are_on_disk_once_they_are_told_so_and_undo_takes_them_back(data, match_file):
+    _, client = serve_match(data, match_file)
+    first = mark(client, [[1, 1.5], [0.1234, 0.5]]).json()
+    assert first["marks"] == [[0.123, 0.5], [1.0, 1.5]] and first["time"]
+    assert table_of(data) == "start_sec,end_sec\n0.123,0.500\n1.000,1.500\n"
+    second = mark(client, [[0.123, 0.5]], first["marks"]).json()
+    assert second["marks"] == [[0.123, 0.5]] == client.get("/match").json()["marks"]
+    told = post(client, "/marks/undo", {"time": second["time"]}).json()
+    assert told == {"marks": [[0.123, 0.5], [1.0, 1.5]]}
+    assert post(client, "/marks/undo", {"time": ""}).json() == {"marks": []}
+    assert table_of(data) == "start_sec,end_sec\n"
+    for time_named in ("", first["time"], "2026"):
+        assert post(client, "/marks/undo", {"time": time_named}).json() == {"marks": None}
+
+
+def test_marks_that_were_edited_meanwhile_stay_and_are_told(data, match_file):
+    _, client = serve_match(data, match_file)
+    mark(client, [[0, 0.5]])
+    edited = "start_sec,end_sec\n1.000,1.250\n"
+    (data / "matches" / "final.csv").write_text(edited)
+    assert mark(client, [[0, 0.75]], [[0, 0.5]]).json() == {"time": "", "marks": [[1.0, 1.25]]}
+    assert table_of(data) == edited
+    assert mark(client, [[0, 0.75]], [[1.0, 1.25]]).json()["marks"] == [[0, 0.75]]
+
+
+@pytest.mark.parametrize(
+    ("marks", "why"),
+    [
+        ([[0, 1], [0.5, 1.5]], "overlaps"),
+        ([[0, 1], [0, 1]], "overlaps"),
+        ([[1, 1]], "after its start"),
+        ([[1.5, 1]], "after its start"),
+        ([[-0.5, 1]], "0.500"),
+        ([[1, 2.5]], "the match at 2.000 s"),
+        ([[1, 1e300]], "the match at"),
+    ],
+)
+def test_marks_that_can_be_no_rallies_are_refused_and_change_nothing(data, match_file, marks, why):
+    _, client = serve_match(data, match_file)
+    mark(client, [[0, 0.5]])
+    before = everything(data)
+    told = mark(client, marks, [[0, 0.5]])
+    assert told.status_code == 500 and why in told.json()["error"]
+    assert everything(data) == before
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        "null",
+        "{}",
+        '"x"',
+        "1",
+        "[1, 2]",
+        "[null]",
+        "[[]]",
+        "[[1]]",
+        "[[1, 2, 3]]",
+        '[["0", "1"]]',
+        "[[true, 1]]",
+        "[[null, 1]]",
+        "[[[0], 1]]",
+        "[{}]",
+        '["ab"]',
+        "[[NaN, 1]]",
+        "[[0, NaN]]",
+        "[[0, Infinity]]",
+        "[[-Infinity, 1]]",
+        "[[0, 1e999]]",
+    ],
+)
+def test_marks_of_the_wrong_kind_change_nothing(data, match_file, marks):
+    _, client = serve_match(data, match_file)
+    check_marks_refused(data, client, marks)
+
+
+def test_marks_with_a_whole_number_beyond_every_float_change_nothing(data, match_file):
+    _, client = serve_match(data, match_file)
+    check_marks_refused(data, client, f"[[0, 1{'0' * 400}]]")
+
+
+def check_marks_refused(data, client, marks):
+    before = everything(data)
+    headers = OWN | {"content-type": "application/json"}
+    for body in (f'{{"marks": {marks}, "seen": []}}', f'{{"marks": [], "seen": {marks}}}'):
+        told = client.post("/marks", content=body, headers=headers)
+        assert told.status_code == 400 and list(told.json()) == ["error"], body
+    assert everything(data) == before
+
+
+def test_the_routes_of_a_match_are_closed_to_other_sites_too(data, match_file):
+    _, client = serve_match(data, match_file)
+    before = everything(data.parent)
+    for path in ("/match", "/video", "/neighbour?sec=0&step=1"):
+        assert client.get(path, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+        assert client.get(path, headers={"host": "evil.example"}).status_code == 400
+    bodies = {"/marks": {"marks": [[0, 1]], "seen": []}, "/marks/undo": {"time": ""}, "/proxy": {}}
+    for path, body in bodies.items():
+        assert client.post(path, json=body).status_code == 403
+        assert post(client, path, body, origin="null").status_code == 403
+        told = client.post(path, content=json.dumps(body), headers=OWN)
+        assert told.status_code == 415
+    for wrong in (None, 1, True, []):
+        assert post(client, "/marks/undo", {"time": wrong}).status_code == 400
+    assert everything(data.parent) == before
+
+
+def test_a_full_disk_leaves_the_marks(data, match_file, monkeypatch):
+    _, client = serve_match(data, match_file)
+    mark(client, [[0, 0.5]])
+    before = everything(data)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    told = mark(client, [[0, 1]], [[0, 0.5]])
+    assert told.status_code == 500 and os.strerror(errno.ENOSPC) in told.json()["error"]
+    assert everything(data) == before
+
+
+def test_proposals_that_a_mark_overlaps_are_not_shown(data, match_file, tmp_path):
+    table = tmp_path / "found.csv"
+    table.write_text("start_sec,end_sec\n0,0.25\n0.5,0.75\n1,1.5\n1.75,2\n")
+    _, client = serve_match(data, match_file, table)
+    proposals = client.get("/match").json()["proposals"]
+    assert proposals == [[0, 0.25], [0.5, 0.75], [1, 1.5], [1.75, 2]]
+    mark(client, [[0.25, 0.5], [0.625, 0.875], [1.125, 1.25]])
+    told = client.get("/match").json()
+    assert told["proposals"] == [[0, 0.25], [1.75, 2]] and len(told["marks"]) == 3
+    assert table_of(data).count("\n") == 4
+
+
+def test_proposals_without_an_end_are_an_error_that_names_the_table(data, match_file, tmp_path):
+    table = tmp_path / "found.csv"
+    table.write_text("start_sec,end_sec\n0,inf\n")
+    with pytest.raises(UserError, match="found.csv"):
+        serve_match(data, match_file, table)[1].get("/match")
+
+
+def wait_until(client, true_of, sec=20):
+    """What /match told until true_of one of it."""
+    told, until = [client.get("/match").json()], time.monotonic() + sec
+    while not true_of(told[-1]):
+        assert time.monotonic() < until, told[-1]
+        time.sleep(0.02)
+        told.append(client.get("/match").json())
+    return told
+
+
+def test_a_match_that_browsers_do_not_play_gets_a_copy_that_is_played_then(data, tmp_path):
+    path = write_video(tmp_path / "final.mkv", "30", 300)
+    _, client = serve_match(data, path)
+    with client:
+        told = client.get("/match").json()
+        assert told["why_not"] == "the Matroska container" and not told["ready"]
+        assert client.get("/video").status_code == 404
+        begun = post(client, "/proxy", {}).json()
+        assert begun["progress"] == 0.0 and not begun["ready"]
+        told = wait_until(client, lambda now: now["ready"] and now["progress"] is None)
+        shares = [now["progress"] for now in told if now["progress"] is not None]
+        assert shares == sorted(shares) and all(0 <= share <= 1 for share in shares)
+        assert told[-1]["error"] == "" and told[-1]["offset_sec"] == 0.0
+        played = client.get("/video")
+        assert played.content == proxy_path(path).read_bytes() != path.read_bytes()
+        assert played.headers["content-type"] == "video/mp4"
+        made = proxy_path(path).stat().st_mtime_ns
+        assert post(client, "/proxy", {}).json()["progress"] is None
+        assert proxy_path(path).stat().st_mtime_ns == made
+    assert {p.name for p in tmp_path.iterdir()} == {"Data", "final.mkv", "final.mkv.proxy.mp4"}
+
+
+def test_a_copy_that_is_being_made_is_not_begun_again(data, tmp_path, monkeypatch):
+    path, go_on, made = write_video(tmp_path / "final.mkv", "30", 30), threading.Event(), []
+
+    def slow(video, on_progress):
+        made.append(video)
+        on_progress(0.25)
+        assert go_on.wait(20)
+
+    monkeypatch.setattr(match_app, "make_proxy", slow)
+    _, client = serve_match(data, path)
+    post(client, "/proxy", {})
+    wait_until(client, lambda now: now["progress"] == 0.25)
+    assert post(client, "/proxy", {}).json()["progress"] == 0.25
+    go_on.set()
+    wait_until(client, lambda now: now["progress"] is None)
+    assert made == [path]
+
+
+def test_a_copy_that_cannot_be_made_is_told_and_can_be_tried_again(data, tmp_path, monkeypatch):
+    path = write_video(tmp_path / "final.mkv", "30", 30)
+
+    def fails(video, on_progress):
+        raise UserError("no space left")
+
+    monkeypatch.setattr(match_app, "make_proxy", fails)
+    _, client = serve_match(data, path)
+    post(client, "/proxy", {})
+    told = wait_until(client, lambda now: now["error"] and now["progress"] is None)[-1]
+    assert told["error"] == "no space left" and not told["ready"]
+    monkeypatch.undo()
+    post(client, "/proxy", {})
+    assert wait_until(client, lambda now: now["ready"])[-1]["error"] == ""
+
+
+def test_the_end_of_the_server_ends_the_making_and_leaves_nothing_half_made(data, tmp_path):
+    path = write_video(tmp_path / "final.mkv", "30", 30)
+    match, client = serve_match(data, path)
+    match.stopped.set()
+    post(client, "/proxy", {})
+    told = wait_until(client, lambda now: now["error"] and now["progress"] is None)[-1]
+    assert "the server was ended" in told["error"] and not told["ready"]
+    assert {p.name for p in tmp_path.iterdir()} == {"Data", "final.mkv"}

@@ -1,0 +1,638 @@
+import errno
+import functools
+import http.client
+import inspect
+import os
+import re
+import shutil
+import socket
+from types import SimpleNamespace
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import pytest
+import pytubefix
+import pytubefix.exceptions
+from media_server import CUT_BYTES, MOST_REQUESTS, format_of, media_server, stand_in
+from pytubefix.innertube import InnerTube
+
+from collection import download_errors, downloading
+from collection.downloading import choose_stream, download, look_up, playlist_videos
+from conftest import write_video
+from files import UserError
+
+ID = "dQw4w9WgXc_"
+ADDRESS = f"https://www.youtube.com/watch?v={ID}"
+PLAYLIST = "https://www.youtube.com/playlist?list=PL0123456789"
+RANGE = 2000  # bytes a request, in the place of pytubefix's 9 MB
+SOON_SEC = 0.3  # for a server that says nothing more
+
+APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"  # as YouTube types it, though not always
+BOT = "takes this computer for a bot"
+LOGIN = "wants a login or a proof of age"
+LIVE = "is a live stream: wait"
+NETWORK = "no answer from YouTube: check the network"
+OUTDATED = "no longer understands YouTube: pip install -U pytubefix"
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """The bytes of 4 s of H.264 in several of pytubefix's ranges, its index in front."""
+    codec = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "15", "-movflags", "+faststart"]
+    path = write_video(tmp_path_factory.mktemp("film") / "film.mp4", "30", 120, *codec)
+    assert path.stat().st_size > 3 * RANGE
+    return path.read_bytes()
+
+
+@pytest.fixture
+def server(film):
+    with media_server(film) as server:
+        yield server
+
+
+@pytest.fixture
+def videos(tmp_path):
+    return tmp_path / "videos"
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch):
+    """The seconds that were to be waited for, one number a wait; it takes none."""
+    waits = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    monkeypatch.setattr("pytubefix.request.default_range_size", RANGE)
+    return waits
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """Makes YouTube answer one attempt after the other; gives the list that they come into."""
+
+    def play(*answers):
+        youtube = stand_in({ID: answers})
+        monkeypatch.setattr(pytubefix, "YouTube", youtube)
+        return youtube.made
+
+    return play
+
+
+def files_in(folder):
+    return {path.name for path in folder.glob("*")} - {".lock"}
+
+
+def error_of(action, *arguments):
+    """The UserError's line, which is one and names the video; and what caused it."""
+    with pytest.raises(UserError) as caught:
+        action(*arguments)
+    line = str(caught.value)
+    assert line.startswith(f"{ADDRESS}: ") and len(line.splitlines()) == 1
+    return line, caught.value.__cause__
+
+
+def test_a_video_comes_byte_for_byte(server, play, film, videos, waits):
+    attempts = play(server.offer())
+    assert download(ID, videos) == videos / f"{ID}.mp4"
+    assert (videos / f"{ID}.mp4").read_bytes() == film
+    assert files_in(videos) == {f"{ID}.mp4"}
+    assert len(attempts) == 1 and waits == []
+
+
+@pytest.mark.parametrize(
+    "mode",
+    ["403", "404", "404 late", "429", "500", "500 late", "stall", "silent", "nothing", "empty"],
+)
+def test_what_passes_is_tried_again_with_a_fresh_answer_of_youtube(
+    server, play, film, videos, waits, monkeypatch, capsys, mode
+):
+    if mode in ("stall", "silent"):
+        monkeypatch.setattr(downloading, "TIMEOUT_SEC", SOON_SEC)
+    attempts = play(server.offer(mode), server.offer())
+    assert download(ID, videos).read_bytes() == film
+    assert files_in(videos) == {f"{ID}.mp4"}
+    assert len(attempts) == 2 and waits == [2]
+    assert capsys.readouterr().err.count("trying again in 2 s") == 1
+
+
+def test_connections_cut_in_the_middle_are_taken_up_where_they_ended(
+    server, play, film, videos, waits
+):
+    attempts = play(server.offer("cut"))
+    assert download(ID, videos).read_bytes() == film
+    assert len(attempts) == 1 and len(server.asked) > len(film) / CUT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("403", "refuses the download: .*HTTP Error 403"),
+        ("404", r"incomplete each time: .*\b0 of \d+ bytes"),
+        ("404 late", rf"incomplete each time: .*\b{RANGE} of \d+ bytes"),
+        ("429", "fewer requests: .*HTTP Error 429"),
+        ("429 late", "fewer requests: .*HTTP Error 429"),
+        ("500", "server failed: .*HTTP Error 500"),
+        ("503 late", "server failed: .*HTTP Error 503"),
+        ("stall", f"{NETWORK}.*TimeoutError"),
+        ("silent", f"{NETWORK}.*TimeoutError"),
+        ("nothing", "incomplete each time"),
+        ("empty", "incomplete each time"),
+    ],
+)
+def test_a_failing_server_is_asked_four_times_and_leaves_no_file(
+    server, play, videos, waits, monkeypatch, mode, words
+):
+    if mode in ("stall", "silent"):
+        monkeypatch.setattr(downloading, "TIMEOUT_SEC", SOON_SEC)
+    attempts = play(server.offer(mode))
+    line, cause = error_of(download, ID, videos)
+    assert re.search(words, line) and cause is not None
+    assert len(attempts) == 4 and waits == [2, 8, 30]
+    assert len(server.asked) < MOST_REQUESTS
+    assert files_in(videos) == set()
+
+
+PAGE = b"<!DOCTYPE html><html><body>Before you continue to YouTube</body></html>"
+
+
+def cut_off(film):
+    """The first 60 % of it, which open and show their first pictures."""
+    return film[: len(film) * 6 // 10]
+
+
+@pytest.mark.parametrize(
+    ("came", "announced", "words"),
+    [
+        (lambda film: film[:-100], len, r"\d+ of \d+ bytes came"),
+        (lambda film: film + b"more", len, r"\d+ of \d+ bytes came"),
+        (lambda film: PAGE, len, f"{len(PAGE)} of \\d+ bytes came"),
+        (lambda film: PAGE.ljust(len(film)), len, "not a video that can be read"),
+        (lambda film: bytes(len(film)), len, "not a video that can be read"),
+        (lambda film: film[:-RANGE] + bytes(RANGE), len, "the file is damaged there"),
+        (cut_off, lambda film: len(cut_off(film)), r"only \d s of 4 s came"),
+    ],
+    ids=["short", "long", "a page", "a page as long", "zeros", "zeros at its end", "cut off"],
+)
+def test_what_is_not_the_whole_video_is_refused_each_time(
+    server, play, film, videos, waits, came, announced, words
+):
+    attempts = play(server.offer(data=came(film), size=announced(film)))
+    line, cause = error_of(download, ID, videos)
+    assert "the download is incomplete each time" in line and re.search(words, line)
+    assert type(cause) is download_errors.Incomplete
+    assert len(attempts) == 4 and waits == [2, 8, 30]
+    assert files_in(videos) == set()
+
+
+def test_a_page_of_unknown_length_is_an_error_too(server, play, film, videos):
+    play(server.offer("no length", data=PAGE, size=len(film)))
+    error_of(download, ID, videos)
+    assert files_in(videos) == set()
+
+
+@pytest.mark.parametrize(("code", "size"), [(404, 0), (410, None)])
+def test_an_answer_that_will_not_change_is_not_asked_for_again(
+    server, play, videos, waits, code, size
+):
+    attempts = play(server.offer(str(code), size=size))
+    line, cause = error_of(download, ID, videos)
+    assert f"HTTP Error {code}" in line and cause.code == code
+    assert len(attempts) == 1 and waits == []
+    assert files_in(videos) == set()
+
+
+def test_a_server_that_is_not_there_is_a_network_to_check(film, play, videos, waits):
+    with media_server(film) as gone:
+        attempts = play(gone.offer())
+    line, _ = error_of(download, ID, videos)
+    assert NETWORK in line
+    assert len(attempts) == 4 and waits == [2, 8, 30]
+    assert files_in(videos) == set()
+
+
+def made(kind):
+    """An exception of this class, each argument that it needs being that argument's name."""
+    _, *wanted = inspect.signature(kind.__init__).parameters.values()
+    return kind(
+        *(p.name for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty)
+    )
+
+
+KINDS = [
+    kind
+    for kind in vars(pytubefix.exceptions).values()
+    if isinstance(kind, type) and kind.__module__ == "pytubefix.exceptions"
+]
+REMEDIES = {  # for the first of a class's bases that is here
+    "BotDetection": BOT,
+    "PoTokenRequired": BOT,
+    "LoginRequired": LOGIN,
+    "AgeRestrictedError": LOGIN,
+    "AgeCheckRequiredError": LOGIN,
+    "AgeCheckRequiredAccountError": LOGIN,
+    "VideoPrivate": "it is private: open it in a browser",
+    "MembersOnly": "it is for members only: open it in a browser",
+    "VideoRemovedByUploader": "it was removed by its uploader: open it in a browser",
+    "VideoRemovedByYouTubeForViolatingTOS": "it was removed by YouTube: open it in a browser",
+    "AccountTerminated": "its uploader's account is closed: open it in a browser",
+    "VideoRegionBlocked": "not shown in this country: open it in a browser",
+    "VideoBlockedByCopyright": "blocked in this country: open it in a browser",
+    "RecordingUnavailable": "left no recording: open it in a browser",
+    "LiveStreamEnded": LIVE,
+    "LiveStreamError": LIVE,
+    "LiveStreamOffline": LIVE,
+    "InnerTubeResponseError": NETWORK,
+    "MaxRetriesExceeded": NETWORK,
+    "UnknownVideoError": OUTDATED,
+    "VideoUnavailable": "it is not available (removed, private or blocked): open it in a browser",
+    "PytubeFixError": OUTDATED,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("action", [download, look_up], ids=lambda action: action.__name__)
+def test_every_error_of_pytubefix_is_one_line_with_its_remedy(play, videos, waits, action, kind):
+    error = made(kind)
+    attempts = play(error)
+    line, cause = error_of(action, ID, *([videos] if action is download else []))
+    assert next(REMEDIES[c.__name__] for c in kind.__mro__ if c.__name__ in REMEDIES) in line
+    assert kind.__name__ in line and cause is error
+    assert len(attempts) == (4 if kind.__name__ == "MaxRetriesExceeded" else 1)
+    assert len(waits) == len(attempts) - 1
+    assert files_in(videos) == set()
+
+
+def http_error(code):
+    return HTTPError("https://www.youtube.com/", code, "its reason", {}, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts", "remedy"),
+    [
+        (KeyError("streamingData"), 1, OUTDATED),
+        (AttributeError("no attribute"), 1, OUTDATED),
+        (ValueError("Expecting value"), 1, OUTDATED),
+        (URLError(socket.gaierror(-2, "Name or service not known")), 4, NETWORK),
+        (TimeoutError("timed out"), 4, NETWORK),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 4, NETWORK),
+        (http.client.IncompleteRead(b"half", 4), 4, NETWORK),
+        (http.client.RemoteDisconnected("closed without response"), 4, NETWORK),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), 4, NETWORK),
+        (http_error(403), 4, "YouTube refuses the download: wait an hour"),
+        (http_error(404), 1, "YouTube's server failed: run it again later"),
+        (http_error(429), 4, "YouTube wants fewer requests: wait an hour"),
+        (http_error(500), 4, "YouTube's server failed: run it again later"),
+    ],
+    ids=repr,
+)
+def test_every_other_error_is_one_line_with_its_remedy(
+    play, videos, waits, error, attempts, remedy
+):
+    objects = play(error)
+    line, cause = error_of(download, ID, videos)
+    assert remedy in line and type(error).__name__ in line and cause is error
+    assert len(objects) == attempts and waits == [2, 8, 30][: attempts - 1]
+    assert files_in(videos) == set()
+
+
+@pytest.mark.parametrize("apostrophe", ["'", APOSTROPHE])
+def test_a_login_to_show_that_one_is_no_bot_counts_as_a_bot(play, videos, waits, apostrophe):
+    reason = f"Sign in to confirm you{apostrophe}re not a bot"
+    attempts = play(pytubefix.exceptions.LoginRequired(ID, reason))
+    line, _ = error_of(download, ID, videos)
+    assert BOT in line and LOGIN not in line
+    assert len(attempts) == 1 and waits == []
+
+
+def test_a_reason_of_many_lines_is_one_line(play, videos):
+    play(pytubefix.exceptions.LoginRequired(ID, "Sign in\n  to see\r\n\nthis " + "long " * 99))
+    line, _ = error_of(download, ID, videos)
+    assert "Sign in to see this long" in line and len(line) < 600
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "remedy"),
+    [
+        ("LOGIN_REQUIRED", f"Sign in to confirm you{APOSTROPHE}re not a bot", BOT),
+        ("LOGIN_REQUIRED", "Sign in to confirm you're not a bot", BOT),
+        ("LOGIN_REQUIRED", "Sign in to confirm your age", LOGIN),
+        ("LOGIN_REQUIRED", "Words that nobody has seen yet", LOGIN),
+        ("LOGIN_REQUIRED", "Private video", "it is private"),
+        ("LOGIN_REQUIRED", "This is a private video. Please sign in", "it is private"),
+        ("LIVE_STREAM_OFFLINE", "Premieres in 3 hours", LIVE),
+        ("UNPLAYABLE", "Words that nobody has seen yet", "it is not available"),
+        ("ERROR", "This video is private", "it is private"),
+        ("ERROR", "This video has been removed by the uploader", "removed by its uploader"),
+        ("ERROR", "This video is no longer available due to a copyright claim", "not available"),
+        ("A_NEW_STATUS", "Words that nobody has seen yet", OUTDATED),
+    ],
+)
+def test_what_youtube_itself_answers_gets_its_remedy(
+    monkeypatch, videos, waits, status, reason, remedy
+):
+    answer = {"playabilityStatus": {"status": status, "reason": reason}, "responseContext": {}}
+    answer["responseContext"]["visitorData"] = "a visitor"
+    monkeypatch.setattr(InnerTube, "player", lambda *_: answer)
+    line, _ = error_of(download, ID, videos)
+    assert remedy in line and waits == []
+
+
+def test_what_youtube_itself_answers_brings_the_video(monkeypatch, server, film, videos):
+    media = {"mediaUstreamerRequestConfig": {"videoPlaybackUstreamerConfig": ""}}
+    answer = {
+        "responseContext": {"visitorData": "a visitor"},
+        "playabilityStatus": {"status": "OK"},
+        "playerConfig": {"mediaCommonConfig": media},
+        "videoDetails": {"videoId": ID, "title": "A match", "lengthSeconds": "4"},
+        "streamingData": {
+            "formats": server.offer(),
+            "adaptiveFormats": [format_of(136), format_of(243), format_of(140)],
+        },
+    }
+    monkeypatch.setattr(InnerTube, "player", lambda *_: answer)
+    assert look_up(ID) == (4.0, len(film))
+    assert download(ID, videos).read_bytes() == film
+
+
+def offered(*streams):
+    """A YouTube object that offers streams, by their itags or as `format_of` makes them."""
+    streams = [s if isinstance(s, dict) else format_of(s) for s in streams]
+    return stand_in({ID: [streams]})(ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("itags", "chosen"),
+    [
+        ([22, 18, 136, 134, 140], 18),
+        ([22, 59, 136, 134, 140], 59),
+        ([22, 136, 134], 22),
+        ([17, 43, 137, 136, 135, 134, 133, 160, 140], 134),
+        ([137, 136, 135, 133, 140], 135),
+        ([137, 136, 133, 160], 136),
+        ([160, 133, 137], 133),
+        ([17, 43, 243, 396, 137, 251, 140, 160], 160),
+    ],
+    ids=str,
+)
+def test_the_smallest_stream_with_enough_lines_is_chosen_progressive_before_video_only(
+    itags, chosen
+):
+    assert choose_stream(offered(*itags)).itag == chosen
+    assert choose_stream(offered(*reversed(itags))).itag == chosen
+
+
+def test_streams_by_sabr_and_otf_are_passed_over():
+    unfit = [format_of(18, is_sabr=True), format_of(134, is_otf=True)]
+    assert choose_stream(offered(*unfit, 136)).itag == 136
+
+
+def test_without_a_suitable_stream_the_error_lists_what_is_offered(play, videos, waits):
+    unfit = [format_of(itag) for itag in (17, 43, 137, 243, 396, 140, 251)]
+    attempts = play([*unfit, format_of(134, is_sabr=True), format_of(135, is_otf=True)])
+    line, _ = error_of(download, ID, videos)
+    assert "no suitable stream" in line and "--client" in line
+    for words in [
+        "3gpp 144p mp4v.20.3+mp4a.40.2",
+        "webm 360p vp8.0+vorbis",
+        "mp4 1080p avc1.4d401e",
+        "webm 360p vp9",
+        "mp4 360p av01.0.04M.08",
+        "mp4 sound mp4a.40.2",
+        "webm sound opus",
+        "mp4 360p avc1.4d401e by SABR",
+    ]:
+        assert words in line
+    assert len(attempts) == 1 and waits == [] and files_in(videos) == set()
+
+
+def test_a_video_that_offers_nothing_says_so(play, videos):
+    play([])
+    assert "offered: none at all" in error_of(download, ID, videos)[0]
+
+
+def test_the_client_is_pytubefix_own_choice_unless_given(server, play, videos):
+    attempts = play(server.offer())
+    look_up(ID)
+    download(ID, videos)
+    look_up(ID, "TV")
+    (videos / f"{ID}.mp4").unlink()
+    download(ID, videos, "WEB")
+    assert [a.client for a in attempts] == ["its own choice", "its own choice", "TV", "WEB"]
+
+
+def test_a_client_that_pytubefix_does_not_know_is_refused_with_some_that_it_does():
+    with pytest.raises(UserError, match="--client NETSCAPE: .*WEB, ANDROID_VR, IOS or TV"):
+        downloading.check_client("NETSCAPE")
+    for client in ("WEB", "ANDROID_VR", "IOS", "TV"):
+        downloading.check_client(client)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mkv", ".mov", ".m4v"])
+def test_a_file_that_is_there_is_used_without_asking_youtube(play, videos, suffix):
+    videos.mkdir()
+    there = videos / f"{ID}{suffix}"
+    there.write_bytes(b"by hand")
+    attempts = play(AssertionError("YouTube was asked"))
+    assert download(ID, videos) == there == downloading.find_download(ID, videos)
+    assert attempts == [] and there.read_bytes() == b"by hand"
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000, None])
+def test_a_part_that_a_killed_download_left_is_replaced(server, play, film, videos, waits, size):
+    videos.mkdir()
+    (videos / f"{ID}.mp4.part").write_bytes(bytes(len(film) if size is None else size))
+    play(server.offer())
+    assert downloading.find_download(ID, videos) is None
+    assert download(ID, videos).read_bytes() == film
+    assert files_in(videos) == {f"{ID}.mp4"} and waits == []
+
+
+def test_an_interruption_leaves_no_file(server, play, videos, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    play(server.offer())
+    monkeypatch.setattr(pytubefix.Stream, "on_progress", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        download(ID, videos)
+    assert files_in(videos) == set()
+
+
+def test_looking_up_gives_seconds_and_bytes_and_downloads_nothing(server, play, film):
+    play(server.offer())
+    assert look_up(ID) == (60.0, len(film))
+    assert server.asked == []
+
+
+def test_a_size_that_youtube_does_not_announce_is_asked_of_the_server(server, play, film, videos):
+    play(server.offer(size=0))
+    assert look_up(ID) == (60.0, len(film))
+    assert server.asked == ["HEAD"]
+    assert download(ID, videos).read_bytes() == film
+
+
+def test_no_request_goes_without_a_time_limit(server, play, monkeypatch):
+    monkeypatch.setattr(downloading, "TIMEOUT_SEC", SOON_SEC)
+    play(server.offer("silent", size=0))
+    line, cause = error_of(look_up, ID)
+    assert NETWORK in line and type(cause) is TimeoutError
+    assert server.asked == ["HEAD"] * 4
+
+
+@pytest.mark.parametrize("answer", ["ok", "410"])
+def test_what_others_use_of_the_network_is_restored(server, play, videos, answer):
+    play(server.offer(answer))
+    socket.setdefaulttimeout(77)
+    try:
+        look_up(ID)
+        if answer == "ok":
+            download(ID, videos)
+        else:
+            error_of(download, ID, videos)
+        assert socket.getdefaulttimeout() == 77
+        assert pytubefix.request.urlopen is urlopen
+    finally:
+        socket.setdefaulttimeout(None)
+
+
+def test_the_progress_bar_counts_all_bytes(server, play, film, videos, monkeypatch):
+    bars = []
+
+    class Bar(downloading.tqdm):
+        def __init__(self, **options):
+            super().__init__(**options)
+            bars.append(self)
+
+    monkeypatch.setattr(downloading, "tqdm", Bar)
+    play(server.offer("404 late"), server.offer())
+    download(ID, videos)
+    assert [(bar.n, bar.total) for bar in bars] == [(RANGE, len(film)), (len(film), len(film))]
+
+
+def test_a_progress_bar_that_is_switched_off_changes_nothing(
+    server, play, film, videos, waits, monkeypatch
+):
+    silent = functools.partial(downloading.tqdm, disable=True)
+    silent.write = downloading.tqdm.write
+    monkeypatch.setattr(downloading, "tqdm", silent)
+    monkeypatch.setattr("pytubefix.request.default_range_size", len(film) // 40)
+    play(server.offer())
+    assert download(ID, videos).read_bytes() == film
+    assert len(server.asked) > 40 and waits == []
+
+
+def test_without_room_on_the_disk_no_byte_is_fetched(
+    server, play, film, videos, waits, monkeypatch
+):
+    attempts = play(server.offer())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=len(film) - 1))
+    line, _ = error_of(download, ID, videos)
+    assert "0 MB to download, 0 MB free" in line and "--data" in line
+    assert server.asked == [] and len(attempts) == 1 and waits == []
+    assert files_in(videos) == set()
+
+
+def test_room_for_the_video_alone_is_enough(server, play, film, videos, monkeypatch):
+    play(server.offer())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=len(film)))
+    assert download(ID, videos).read_bytes() == film
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO], ids=os.strerror)
+def test_a_disk_that_takes_no_more_is_one_line_and_is_not_tried_again(
+    server, play, videos, waits, monkeypatch, number
+):
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    attempts = play(server.offer())
+    monkeypatch.setattr(pytubefix.Stream, "on_progress", full)
+    line, cause = error_of(download, ID, videos)
+    assert "free some space" in line and os.strerror(number) in line
+    assert cause.errno == number and len(attempts) == 1 and waits == []
+    assert files_in(videos) == set()
+
+
+def playlist(monkeypatch, urls):
+    """Puts a playlist of these urls, or an error, in the place of pytubefix's: its calls."""
+    calls = []
+
+    class Playlist:
+        def __init__(self, url, client="its own choice"):
+            calls.append((url, client))
+
+        @property
+        def video_urls(self):
+            if isinstance(urls, Exception):
+                raise urls
+            return iter(urls)
+
+    monkeypatch.setattr(pytubefix, "Playlist", Playlist)
+    return calls
+
+
+def test_a_playlist_gives_the_watch_addresses_of_its_videos_in_order(monkeypatch):
+    ids = ["zzzzzzzzzzz", "aaaaaaaaaaa", "mmmmmmmm-_m"]
+    urls = [f"https://www.youtube.com/watch?v={ids[0]}&list=PL0", f"https://youtu.be/{ids[1]}"]
+    calls = playlist(monkeypatch, [*urls, f"https://www.youtube.com/shorts/{ids[2]}"])
+    expected = [f"https://www.youtube.com/watch?v={video_id}" for video_id in ids]
+    assert playlist_videos(PLAYLIST) == expected == playlist_videos(PLAYLIST, "WEB")
+    assert calls == [(PLAYLIST, "its own choice"), (PLAYLIST, "WEB")]
+
+
+def test_an_empty_playlist_is_an_error(monkeypatch):
+    playlist(monkeypatch, [])
+    with pytest.raises(UserError, match=r"list=PL0123456789: no videos in it; is .* private\?"):
+        playlist_videos(PLAYLIST)
+
+
+@pytest.mark.parametrize("address", [PLAYLIST, PLAYLIST.removeprefix("https://")])
+@pytest.mark.parametrize(
+    ("error", "attempts", "remedy"),
+    [(KeyError("contents"), 1, OUTDATED), (URLError("no route"), 4, NETWORK)],
+    ids=repr,
+)
+def test_an_error_of_a_playlist_is_one_line_that_names_it(
+    monkeypatch, waits, address, error, attempts, remedy
+):
+    calls = playlist(monkeypatch, error)
+    with pytest.raises(UserError) as caught:
+        playlist_videos(address)
+    line = str(caught.value)
+    assert line.startswith(f"{address}: ") and remedy in line and len(line.splitlines()) == 1
+    assert caught.value.__cause__ is error
+    assert len(calls) == attempts and len(waits) == attempts - 1
+
+
+def parameters(function):
+    return set(inspect.signature(function).parameters)
+
+
+def test_the_installed_pytubefix_takes_what_is_passed_to_it():
+    assert {"url", "client", "on_progress_callback"} <= parameters(pytubefix.YouTube)
+    assert {"url", "client"} <= parameters(pytubefix.Playlist)
+    asked = {"output_path", "filename", "skip_existing", "timeout"}
+    assert asked <= parameters(pytubefix.Stream.download)
+    with pytest.raises(KeyError):
+        InnerTube("NETSCAPE")
+
+
+def test_the_installed_pytubefix_gives_what_is_taken_from_it():
+    for name in ("streams", "length"):
+        assert isinstance(inspect.getattr_static(pytubefix.YouTube, name), property)
+    assert isinstance(inspect.getattr_static(pytubefix.Playlist, "video_urls"), property)
+    stream = choose_stream(offered(format_of(18, size=123)))
+    assert (stream.type, stream.subtype, stream.resolution) == ("video", "mp4", "360p")
+    assert (stream.codecs, stream.video_codec) == (["avc1.42001E", "mp4a.40.2"], "avc1.42001E")
+    assert (stream.is_progressive, stream.is_sabr, stream.is_otf) == (True, False, False)
+    assert stream.filesize == 123
+
+
+def test_the_remedies_are_for_classes_that_the_installed_pytubefix_has():
+    assert set(download_errors.REMEDIES) <= {kind.__name__ for kind in KINDS}
+
+
+def test_the_stand_in_is_made_as_the_installed_youtube_is():
+    real, acted = pytubefix.YouTube(ADDRESS), offered(18)
+    assert (real.watch_url, real.video_id) == (acted.watch_url, acted.video_id)
+    assert parameters(type(acted)) <= parameters(pytubefix.YouTube)
+    wanted = {"stream", "monostate", "po_token", "video_playback_ustreamer_config"}
+    assert parameters(pytubefix.Stream) == wanted

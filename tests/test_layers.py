@@ -1,0 +1,60 @@
+"""make lint refuses what would undo the layout. Each case is a line too many in a copy of it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+PACKAGES = [path.parent.name for path in REPO.glob("*/__init__.py")]
+IN_A_FUNCTION = "def late():\n    import json\n\n    return json"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    for file in [*REPO.glob("*.py"), REPO / "tach.toml", REPO / "pyproject.toml"]:
+        shutil.copy(file, tmp_path)
+    for package in PACKAGES:
+        shutil.copytree(REPO / package, tmp_path / package)
+    return tmp_path
+
+
+def lint(checkout: Path, tool: str) -> subprocess.CompletedProcess:
+    """What make lint runs, by one tool."""
+    arguments = {"tach": ["check"], "ruff": ["check", "."], "lint-imports": ["--no-cache"]}
+    command = [BIN / tool, *arguments[tool]]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("tool", "file", "line", "why"),
+    [
+        ("tach", "media/video.py", "import collection.sources", "'media'"),
+        ("tach", "collection/batch.py", "import annotation.labels", "'collection'"),
+        ("tach", "annotation/labels.py", "import extraction.features", "'extraction'"),
+        ("tach", "extraction/features.py", "import model", "'model'"),
+        ("tach", "detection/fitting.py", "import output.report", "'output'"),
+        ("tach", "output/pipeline.py", "import detecting_rallies", "'detecting_rallies'"),
+        ("tach", "features.py", "import detecting_rallies", "'detecting_rallies'"),
+        ("tach", "a_new_module.py", "import files", "'files'"),
+        ("tach", "files.py", "import cli", "'cli'"),
+        ("lint-imports", "annotation/change_log.py", "import annotation.labels", "change_log"),
+        ("ruff", "collection/sources.py", "import torch", "TID251"),
+        ("ruff", "files.py", IN_A_FUNCTION, "PLC0415"),
+    ],
+)
+def test_lint_refuses(checkout, tool, file, line, why):
+    assert lint(checkout, tool).returncode == 0
+    with open(checkout / file, "a") as text:
+        text.write(f"\n\n{line}\n")
+    told = lint(checkout, tool)
+    assert told.returncode != 0 and why in told.stdout + told.stderr
+
+
+def test_the_root_is_short_and_no_folder_is_crowded():
+    assert len(list(REPO.glob("*.py"))) <= 12
+    for package in PACKAGES:
+        assert len(list((REPO / package).glob("[a-z]*.py"))) <= 14
