@@ -30,7 +30,7 @@ from annotation.agreement import REPEAT_SHARE, measure_agreement, pick_repeat, s
 from annotation.labels import Answer
 from annotation.suggestions import WHY_TRAIN_ALONE, in_doubt_first, most_disputed_first
 from collection.sources import read_sources
-from files import SPLITS, UserError
+from files import SPLITS, UserError, read_page
 from media.frames import count_frames, read_bytes
 
 PAGE = Path(__file__).parent / "pages" / "labeling.html"
@@ -190,7 +190,7 @@ async def tell_user_error(request: Request, error: UserError) -> Response:
 
 async def show_page(request: Request) -> Response:
     nonce = secrets.token_urlsafe(16)
-    page = PAGE.read_text(encoding="utf-8").replace("NONCE", nonce)
+    page = read_page(PAGE).replace("NONCE", nonce)
     return HTMLResponse(page, headers={"content-security-policy": POLICY.format(nonce=nonce)})
 
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from files import UserError, write_whole
+from files import UserError, read_page, write_whole
 from media.proxy import SUFFIX, has_proxy, make_proxy, offset_sec, proxy_path, why_not_playable
 
 TEMPLATE = Path(__file__).parent / "pages" / "report.html"
@@ -102,7 +102,7 @@ def save_report(
         "times_sec": [round(float(time), 2) for time in times_sec],
         "percent": [_number(100 * prob, 0) for prob in probs],
     }
-    page = TEMPLATE.read_text(encoding="utf-8").replace(PLACE, as_script_data(data), 1)
+    page = read_page(TEMPLATE).replace(PLACE, as_script_data(data), 1)
     path = folder / "report.html"
     write_whole(path, page.encode())
     return path

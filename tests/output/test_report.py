@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from conftest import write_video
-from files import UserError
+from files import UserError, read_page
 from media.proxy import has_proxy, proxy_path
 from output import report
 from output.report import (
@@ -70,13 +70,13 @@ def test_nothing_in_a_name_ends_the_data(tmp_path):
     page = save_report(tmp_path, tmp_path / name, table(), NOTHING, 5.0, about)
     assert data_in(page)["name"] == name
     assert data_in(page)["facts"] == [["model", "</script>"], ["a", "\u2029<b>"]]
-    text, empty = page.read_text(encoding="utf-8"), report.TEMPLATE.read_text(encoding="utf-8")
+    text, empty = page.read_text(encoding="utf-8"), read_page(report.TEMPLATE)
     assert text.count("</script>") == empty.count("</script>")
     assert not {"\u2028", "\u2029"} & set(text)
 
 
 def test_the_page_needs_no_network():
-    text = report.TEMPLATE.read_text(encoding="utf-8")
+    text = read_page(report.TEMPLATE)
     assert (
         re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)[^"']*|https?://|@import|url\(""", text)
         == []
