@@ -47,7 +47,7 @@ bench: $(STAMP)  ## Time the experiment against the original's way (ARGS="--sequ
 	$(BIN)/python benchmarks/experiment.py $(ARGS)
 
 bench-extraction: $(TEST_STAMP)  ## Time every way to run the backbone (ARGS="--data Data/train")
-	$(BIN)/python benchmarks/extraction.py $(ARGS)
+	$(BIN)/python benchmarks/extracting.py $(ARGS)
 
 bench-growth: $(STAMP)  ## Time and memory of 100 to 100,000 sequences (ARGS="--sizes 100 1000")
 	$(BIN)/python benchmarks/growth.py $(ARGS)
@@ -68,4 +68,4 @@ bench-detecting: $(STAMP)  ## Measure detection on drawn matches (ARGS="--work D
 	$(BIN)/python benchmarks/detecting.py $(ARGS)
 
 clean:  ## Remove the environment and caches (data and runs stay)
-	rm -rf .venv .pytest_cache .ruff_cache .tach
+	rm -rf .venv .pytest_cache .ruff_cache

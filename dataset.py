@@ -57,7 +57,7 @@ def load_splits(
         raise UserError(
             f"there is no data in {data_dir}: it should hold {', '.join(SPLITS)}. Collect some "
             "with collecting_data.py, unpack the original study's there (see README.md), or draw "
-            "the synthetic sample with: python -m sample.data_set"
+            "the synthetic sample, in the project's folder, with: python -m sample.data_set"
         )
     tables, problems, prints = {}, [], {}
     for split in splits:

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cli import PRECISIONS, add_machine_options, positive, run_command, share, split_address
+from collection.find_videos import find_videos
+from detection.evaluation import run_evaluation
 from output.editor_files import EXPORTS
 
 
 def detect_all(options: argparse.Namespace) -> int:
     """Detects every match given; a bad one never stops the others. Returns the exit code."""
-    from collection.find_videos import find_videos  # noqa: PLC0415, spares --help 1 s
-
     detector = load_with_settings(options)
     if not detector.fitted:
         print(
@@ -103,8 +103,6 @@ def fit(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Measures detected rallies against marked ones, and prints and keeps the figures."""
-    from detection.evaluation import run_evaluation  # noqa: PLC0415, spares --help 1 s
-
     told = options.json or options.predicted / "evaluation.json"
     return run_evaluation(options.predicted, options.truth, told)
 

@@ -92,7 +92,7 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if options.order == "uncertain" and not options.model:
         parser.error("--order uncertain needs --model FILE: the model that is unsure")
     if options.model and options.split not in (None, "train"):
-        from annotation.suggestions import WHY_TRAIN_ALONE  # noqa: PLC0415, as in main
+        from annotation.suggestions import WHY_TRAIN_ALONE  # noqa: PLC0415, spares --help pandas
 
         parser.error(WHY_TRAIN_ALONE)
     if options.proposals and not options.match:
@@ -107,18 +107,25 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
 
 def label(options: argparse.Namespace) -> int:
     """Serves the page for the sequences of a split until it is ended."""
-    from annotation.sessions import label_split  # noqa: PLC0415, spares --help pandas and uvicorn
+    from annotation import sessions  # noqa: PLC0415, spares --help pandas and uvicorn
 
-    return label_split(
+    return sessions.label_split(
         options.data,
-        options.split,
-        options.classes,
-        "review" if options.review else options.order,
-        options.model,
-        predict,
-        options.port,
-        not options.no_browser,
+        split=options.split,
+        class_names=class_names(options),
+        order="review" if options.review else options.order,
+        model=options.model,
+        predict=predict,
+        port=options.port,
+        browser=not options.no_browser,
     )
+
+
+def class_names(options: argparse.Namespace) -> tuple[str, str]:
+    """What labels 0 and 1 mean: as given, or as the data folder says."""
+    from annotation.labels import read_class_names  # noqa: PLC0415, spares --help pandas
+
+    return tuple(options.classes) if options.classes else read_class_names(options.data)
 
 
 def predict(model_file: Path, split_dir: Path, sequences: list[str]) -> dict[str, float]:
@@ -133,19 +140,25 @@ def mark_match(options: argparse.Namespace) -> int:
     """Serves the page for one match until it is ended."""
     from annotation import sessions  # noqa: PLC0415, spares --help pandas and uvicorn
 
+    names = class_names(options)
     path, proposals = sessions.find_match(options.match, options.data), options.proposals
     if options.model:
         from output.proposals import detect_proposals  # noqa: PLC0415, torch: only with --model
 
         proposals = detect_proposals(path, options.model, options.data)
     return sessions.mark_match(
-        path, options.data, options.classes, proposals, options.port, not options.no_browser
+        path,
+        options.data,
+        class_names=names,
+        proposals=proposals,
+        port=options.port,
+        browser=not options.no_browser,
     )
 
 
 def label_from_match(options: argparse.Namespace) -> int:
     """Labels sequences from marks, and tells what a person should look at."""
-    from annotation.labels_from_marks import print_labels_from_marks  # noqa: PLC0415, as above
+    from annotation.labels_from_marks import print_labels_from_marks  # noqa: PLC0415, pandas
     from collection.find_videos import find_in_data  # noqa: PLC0415
 
     video = find_in_data(options.from_match, options.data) if options.from_match else None

@@ -46,7 +46,7 @@ def measure_agreement(split_dir: Path) -> dict:
     (Wilson's 95 % interval of the share that agree), and of those that differ: sequence, first,
     second.
     """
-    import scipy.stats  # noqa: PLC0415, spares labelling a second, as the next
+    import scipy.stats  # noqa: PLC0415, spares labelling a second
     from sklearn.metrics import cohen_kappa_score  # noqa: PLC0415
 
     steps = standing(read_log(split_dir))

@@ -3,25 +3,23 @@
 Both serve the page until it is ended. Imports no torch.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from annotation import labels
 from annotation.app import Labelling
 from annotation.match_app import match_routes, open_match
 from annotation.server import serve
-from annotation.suggestions import load_probs
+from annotation.suggestions import Predict, load_probs
 from collection.downloading import find_file
 from collection.find_videos import find_in_data
 from files import SPLITS, UserError
 
-Predict = Callable[[Path, Path, list[str]], dict[str, float]]  # see suggestions.load_probs
-
 
 def label_split(
     data_dir: Path,
+    *,
     split: str | None,
-    class_names: list[str] | None,
+    class_names: tuple[str, str],
     order: str,
     model: Path | None,
     predict: Predict,
@@ -33,9 +31,8 @@ def label_split(
     order is "name", "uncertain" or "review"; model a run's best_model.pth or predictions.csv.
     """
     review = order == "review"
-    names = tuple(class_names or labels.read_class_names(data_dir))
     split = split or choose_split(data_dir, review, bool(model))
-    work = Labelling(data_dir, split, names, order)
+    work = Labelling(data_dir, split, class_names, order)
     sequences, problems = labels.list_sequences(work.split_dir(split))
     known = labels.read_labels(work.split_dir(split))
     if not sequences:
@@ -77,15 +74,15 @@ def find_match(video: str, data_dir: Path) -> Path:
 def mark_match(
     path: Path,
     data_dir: Path,
-    class_names: list[str] | None,
+    *,
+    class_names: tuple[str, str],
     proposals: Path | None,
     port: int | None,
     browser: bool,
 ) -> int:
     """Serves the page for one match; proposals is a table start_sec,end_sec to be confirmed."""
     match = open_match(path, data_dir, proposals)
-    names = tuple(class_names or labels.read_class_names(data_dir))
-    work = Labelling(data_dir, "train", names, match=path.name)
+    work = Labelling(data_dir, "train", class_names, match=path.name)
     try:
         return serve(work, match_routes(match), f"marking {path}", port, browser)
     finally:

@@ -16,17 +16,18 @@ WHY_TRAIN_ALONE = (
     "lean towards its answers, and its score there would be too good"
 )
 COLUMNS = ("sequence", "probability", "split")
+Predict = Callable[[Path, Path, list[str]], dict[str, float]]  # model, split_dir, sequences
 
 
 def load_probs(
     model: Path,
     split_dir: Path,
     sequences: list[str],
-    predict: Callable[[Path, Path, list[str]], dict[str, float]],
+    predict: Predict,
 ) -> dict[str, float]:
     """{sequence: probability of class 1} from a run's predictions.csv or best_model.pth.
 
-    predict(model, split_dir, sequences) runs a .pth. Sequences that neither judges are left out.
+    predict runs a .pth. Sequences that the file says nothing about are left out.
     Raises UserError for other splits than train, and for files that are neither.
     """
     if split_dir.name != "train":

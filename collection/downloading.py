@@ -80,7 +80,7 @@ def playlist_videos(address: str, client: str | None = None) -> list[str]:
     """The watch addresses of a playlist's videos, in its order. Raises UserError as `download`."""
 
     def once() -> list[str]:
-        import pytubefix  # noqa: PLC0415, see above
+        import pytubefix  # noqa: PLC0415, a third of a second
 
         with _pytubefix():
             chosen = {"client": client} if client else {}
@@ -94,7 +94,7 @@ def playlist_videos(address: str, client: str | None = None) -> list[str]:
 
 def check_client(client: str) -> None:
     """Raises UserError unless pytubefix knows a client of this name."""
-    from pytubefix.innertube import InnerTube  # noqa: PLC0415, see above
+    from pytubefix.innertube import InnerTube  # noqa: PLC0415, a third of a second
 
     try:
         InnerTube(client)
@@ -138,7 +138,7 @@ def _lines(stream) -> int:
 
 
 def _youtube(video_id: str, client: str | None, on_progress: Callable | None = None):
-    import pytubefix  # noqa: PLC0415, see above
+    import pytubefix  # noqa: PLC0415, a third of a second
 
     chosen = {"client": client} if client else {}
     address = watch_address(video_id)
@@ -202,7 +202,7 @@ def _download_once(video_id: str, videos_dir: Path, client: str | None) -> Path:
 @contextmanager
 def _bounded_asking(fruitless: list) -> Iterator[None]:
     """Ends a download whose requests bring nothing: pytubefix would repeat them for ever."""
-    import pytubefix  # noqa: PLC0415, see above
+    import pytubefix  # noqa: PLC0415, a third of a second
 
     urlopen = pytubefix.request.urlopen
 

@@ -13,7 +13,7 @@ from collection.sources import is_address, youtube_id
 from collection.video_index import videos_by_split
 from detection.decoding import decode, fit_decoding, to_marks
 from detection.detector import Detector, extract_shown, load_detector, match_probs
-from detection.match_features import GRID_FPS, count_steps, load_steps
+from detection.match_features import count_steps, load_steps
 from detection.records import default_dir
 from detection.segment_metrics import measure_match, summarise
 from detection.temporal_head import HeadConfig, fit_head
@@ -132,7 +132,7 @@ def fit_detector(
             [(load_steps(folder, 0, count_steps(v, every)), marks) for v, folder, marks in part]
             for part in (train, val)
         ]
-        head, history = fit_head(*loaded, every / GRID_FPS, config, seed)
+        head, history = fit_head(*loaded, config, seed)
         fitted["head"] = {"config": asdict(config), "state": head.state_dict(), "history": history}
         detector = replace(detector, head=head)
     scored = [

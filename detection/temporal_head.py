@@ -1,7 +1,7 @@
 """The temporal head: play or not at each step of a whole match, from its cached features.
 
-    head, history = fit_head(train_matches, val_matches, step_sec=4 / 30, seed=0)
-    logits = head(features)                                 # (B, S, 512) -> (B, S)
+    head, history = fit_head(train_matches, val_matches, HeadConfig(every=4), seed=0)
+    logits = head(features)                                   # (B, S, 512) -> (B, S)
 
 The window model of main.ipynb judges a second by itself, and what it learnt from are seconds that
 lie anywhere. The head sees up to 17 s before and after each step (a temporal convolutional network:
@@ -18,6 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from annotation.match_marks import Marks
+from detection.match_features import GRID_FPS
 from files import UserError
 
 CROP_STEPS = 256  # of a match, in a training batch
@@ -86,14 +87,11 @@ class MatchHead(nn.Module):
 def fit_head(
     train: list[tuple[torch.Tensor, Marks]],
     val: list[tuple[torch.Tensor, Marks]],
-    step_sec: float,
     config: HeadConfig | None = None,
     seed: int = 0,
     max_epochs: int = MAX_EPOCHS,
 ) -> tuple[MatchHead, list[tuple[float, float]]]:
     """Trains a head on (features (S, 512), rallies) of matches; stops early on validation loss.
-
-    Steps are step_sec apart, from 0 on.
 
     Returns the head of the best epoch, in eval mode, and (train loss, validation loss) of each
     epoch. Steps of unknown features (NaN) teach nothing. Raises UserError where rallies are
@@ -109,7 +107,8 @@ def fit_head(
         head.feature_mean.copy_(known.mean(0))
         head.feature_std.copy_(known.std(0).clamp(min=1e-6))
         sets = [
-            [(hold_last(f), *label_steps(f, m, step_sec)) for f, m in part] for part in (train, val)
+            [(hold_last(f), *label_steps(f, m, config.every)) for f, m in part]
+            for part in (train, val)
         ]
         sets[0] = [_at_least(CROP_STEPS, parts) for parts in sets[0]]
         optimizer = torch.optim.AdamW(
@@ -141,10 +140,10 @@ def fit_head(
 
 
 def label_steps(
-    features: torch.Tensor, marks: Marks, step_sec: float
+    features: torch.Tensor, marks: Marks, every: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(float32 (S,) 1 where the step's moment lies in a rally, float32 (S,) 0 where unknown)."""
-    seconds = (torch.arange(len(features), dtype=torch.float64) * step_sec).round(decimals=6)
+    seconds = torch.arange(len(features)) * every / GRID_FPS
     labels = torch.zeros(len(features))
     for start, end in marks:
         labels[(seconds >= start) & (seconds < end)] = 1

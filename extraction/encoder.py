@@ -5,7 +5,7 @@
         features = [job.result() for job in [pool.submit(encode, encoder, f) for f in frames]]
 
 On CPUs each core takes frames of its own, which beats all cores at the same frames
-(benchmarks/extraction.py).
+(benchmarks/extracting.py).
 """
 
 import copy
@@ -66,7 +66,7 @@ def build_encoder(
     if precision == "fp32" and kind == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # 10 bits are not fp32
     if precision == "fp32" and kind == "cpu":
-        try:  # spares bf16 and GPUs Numba, which looks at once for a place to keep what it compiles
+        try:  # only here is Numba needed; its import fails where it cannot write its cache
             from extraction.stem import Stem  # noqa: PLC0415
             from extraction.winograd import WinogradBlock  # noqa: PLC0415
         except RuntimeError as error:

@@ -42,8 +42,10 @@ def as_path(name: str) -> Path:
 
 
 def all_but_code() -> list[str]:
-    """What stays here when the code goes to a cluster, as patterns of .gitignore: all but the
-    root's modules and its packages, and so Data, runs and .venv, whatever their size."""
+    """Patterns, as in .gitignore, of all that does not go to a cluster with the code.
+
+    Only the root's modules and packages go, so Data, runs and .venv stay, whatever their size.
+    """
     packages = [f"!/{path.parent.name}" for path in sorted(ROOT.glob("*/__init__.py"))]
     return ["/*", "!.", "!/*.py", *packages, "__pycache__"]  # "." is the folder itself
 

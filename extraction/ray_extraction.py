@@ -32,7 +32,7 @@ def extract_on_ray(
     seq_frames: int = 30,
     precision: str = "auto",
 ) -> Path:
-    """features.extract_features on the cluster that connect has joined: the same files.
+    """extraction.features.extract_features on the cluster that connect has joined: the same files.
 
     split_dir is one folder for all machines, by path or by address.
     """

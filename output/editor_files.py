@@ -18,7 +18,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from xml.etree import ElementTree
@@ -44,7 +44,7 @@ REEL_LETTERS = 8  # of a source's name in CMX 3600
 
 
 def export(
-    kinds: list[str],
+    kinds: Sequence[str],
     folder: str | Path,
     video_path: str | Path,
     fps: Fraction,

@@ -28,7 +28,14 @@ BITS = 10  # of the frame's number, one column of the picture each
 
 
 def pytest_addoption(parser):
-    parser.addoption("--pick", choices=PICKS, help='what precision="auto" comes to in all tests')
+    about = 'what precision="auto" comes to in these tests, not in processes that they start'
+    parser.addoption("--pick", choices=PICKS, help=about)
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest go first, so that two processes end at about the same time."""
+    longest = ("test_ray.py", "test_notebook.py", "test_labeling_page.py", "test_reel.py")
+    items.sort(key=lambda item: item.path.name not in longest)
 
 
 def force_pick(monkeypatch, precision: str) -> None:

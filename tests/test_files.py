@@ -6,7 +6,7 @@ import time
 import pandas as pd
 import pytest
 
-from files import UserError, one_writer, read_page, read_table, write_whole
+from files import UserError, new_run_dir, one_writer, read_page, read_table, write_whole
 
 
 def full_disk(*args):
@@ -93,3 +93,19 @@ def test_a_page_is_one_text_with_the_files_that_it_includes(tmp_path):
     assert read_page(tmp_path / "a.html") == (
         "<style>\np { content: '\\1'; } /* include nothing more */\n</style><p>é \\1</p>\n"
     )
+
+
+def test_a_runs_folder_on_a_disk_that_is_not_there_is_an_error(tmp_path):
+    (tmp_path / "runs").symlink_to(tmp_path / "unmounted" / "runs")
+    with pytest.raises(UserError, match="cannot make the run's folder"):
+        new_run_dir(tmp_path / "runs")
+
+
+def test_an_unwritable_runs_folder_is_named_before_training(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(UserError, match="cannot make the run's folder .*runs_dir"):
+        new_run_dir(tmp_path / "runs" / "deeper")
+
+
+def test_runs_of_one_name_never_share_a_folder(tmp_path):
+    assert [new_run_dir(tmp_path, "x").name for _ in range(3)] == ["x", "x-2", "x-3"]

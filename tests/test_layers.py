@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 PACKAGES = [path.parent.name for path in REPO.glob("*/__init__.py")]
+ONLY_FOR_TYPES = (
+    "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import collection.sources"
+)
 IN_A_FUNCTION = "def late():\n    import json\n\n    return json"
 
 
@@ -35,14 +39,18 @@ def lint(checkout: Path, tool: str) -> subprocess.CompletedProcess:
         ("tach", "media/video.py", "import collection.sources", "'media'"),
         ("tach", "collection/batch.py", "import annotation.labels", "'collection'"),
         ("tach", "annotation/labels.py", "import extraction.features", "'extraction'"),
+        ("tach", "extraction/features.py", "import annotation.labels", "'annotation'"),
         ("tach", "extraction/features.py", "import model", "'model'"),
+        ("tach", "media/video.py", ONLY_FOR_TYPES, "'collection'"),
         ("tach", "detection/fitting.py", "import output.report", "'output'"),
         ("tach", "output/pipeline.py", "import detecting_rallies", "'detecting_rallies'"),
         ("tach", "features.py", "import detecting_rallies", "'detecting_rallies'"),
         ("tach", "a_new_module.py", "import files", "'files'"),
         ("tach", "files.py", "import cli", "'cli'"),
         ("lint-imports", "annotation/change_log.py", "import annotation.labels", "change_log"),
-        ("ruff", "collection/sources.py", "import torch", "TID251"),
+        ("lint-imports", "collection/sources.py", "import torch", "torch"),
+        ("lint-imports", "media/frames.py", "from safetensors.torch import load", "safetensors"),
+        ("ruff", "media/video.py", "import benchmarks.experiment", "TID251"),
         ("ruff", "files.py", IN_A_FUNCTION, "PLC0415"),
     ],
 )
@@ -52,6 +60,14 @@ def test_lint_refuses(checkout, tool, file, line, why):
         text.write(f"\n\n{line}\n")
     told = lint(checkout, tool)
     assert told.returncode != 0 and why in told.stdout + told.stderr
+
+
+def test_every_module_has_its_place_in_what_lint_reads():
+    tach = tomllib.loads((REPO / "tach.toml").read_text())["modules"]
+    placed = [path for module in tach for path in module.get("paths", [module.get("path")])]
+    assert sorted(placed) == sorted([*(path.stem for path in REPO.glob("*.py")), *PACKAGES])
+    linted = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["importlinter"]
+    assert linted["root_packages"] == linted["contracts"][0]["ancestors"] == sorted(PACKAGES)
 
 
 def test_the_root_is_short_and_no_folder_is_crowded():

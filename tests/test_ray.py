@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("ray", reason="needs pip install -r requirements-cluster.txt")
+pytest.importorskip("upath", reason="needs pip install -r requirements-cluster.txt")
+
 import detecting_rallies
 import features
 from conftest import feature_files, write_sequences, write_video
@@ -27,10 +30,12 @@ FRAMES = 4  # of a sequence here
 
 @pytest.fixture(scope="module")
 def local():
-    """A Ray of this machine's cores, this process its driver."""
-    connect("local")
-    yield
-    ray.shutdown()
+    """A Ray of this machine's cores, this process its driver. Without GPUs: they pick for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        connect("local")
+        yield
+        ray.shutdown()
 
 
 def test_features_are_those_without_ray_to_the_bit_and_a_bad_sequence_costs_only_itself(

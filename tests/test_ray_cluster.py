@@ -7,6 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("ray", reason="needs pip install -r requirements-cluster.txt")
+pytest.importorskip("upath", reason="needs pip install -r requirements-cluster.txt")
+
 from ray.cluster_utils import Cluster
 
 from conftest import feature_files, write_sequences

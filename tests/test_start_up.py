@@ -1,4 +1,4 @@
-"""What starts at once: each command's --help, and the rooms that need no torch."""
+"""What starts at once: each command's --help, and the folders that need no torch."""
 
 import json
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
-HEAVY = {"torch", "torchvision", "ray", "pandas", "uvicorn", "cv2", "av", "pytubefix"}
+SLOW = {"torch", "torchvision", "ray", "scipy", "sklearn", "pytubefix"}
+HEAVY = SLOW | {"pandas", "uvicorn", "cv2", "av"}
 
 
 def loaded_by(code: str) -> set[str]:
@@ -25,7 +26,7 @@ def loaded_by(code: str) -> set[str]:
         ("collecting_data", set()),
         ("labeling", set()),
         ("features", set()),
-        ("detecting_rallies", {"pandas", "cv2", "av"}),
+        ("detecting_rallies", {"pandas", "cv2", "av", "scipy"}),
     ],
 )
 def test_help_starts_without_what_only_work_needs(command, allowed):
@@ -38,22 +39,23 @@ def test_help_starts_without_what_only_work_needs(command, allowed):
     assert loaded & HEAVY <= allowed
 
 
-def modules_of(room: str) -> list[str]:
-    return [f"{room}.{path.stem}" for path in (REPO / room).glob("[a-z]*.py")]
+def modules_of(folder: str) -> list[str]:
+    return [f"{folder}.{path.stem}" for path in (REPO / folder).glob("[a-z]*.py")]
 
 
 @pytest.mark.parametrize(
-    "modules",
+    ("modules", "slow"),
     [
-        ["cli", "files"],
-        modules_of("media"),
-        modules_of("collection"),
-        modules_of("annotation"),
-        ["output.editor_files", "output.reel", "output.report", "detection.evaluation"],
+        (["cli", "files"], HEAVY | SLOW),
+        (modules_of("media"), SLOW),
+        (modules_of("collection"), SLOW),
+        (modules_of("annotation"), SLOW),
+        (["output.editor_files", "output.reel", "output.report"], SLOW),
+        (["detection.evaluation"], SLOW - {"scipy"}),
     ],
-    ids=["base", "media", "collection", "annotation", "tables and films"],
+    ids=["root", "media", "collection", "annotation", "output", "evaluation"],
 )
-def test_what_needs_no_torch_imports_none(modules):
+def test_what_needs_no_torch_imports_none(modules, slow):
     loaded = loaded_by(f"import {', '.join(modules)}")
     assert set(modules) <= loaded
-    assert not loaded & {"torch", "torchvision", "ray", "pytubefix"}
+    assert not loaded & slow

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 
 import train_utils
-from files import UserError, new_run_dir
+from files import UserError
 from model import RES_LSTM, load_model
 from train_utils import TrainConfig, evaluate, fit, seed_everything
 
@@ -143,22 +143,6 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(backbone, tmp_path, 
     with pytest.raises(UserError, match="best_model.pth: No space left"):
         run(backbone, tmp_path, seed=5, max_epochs=1)
     assert (tmp_path / "best_model.pth").read_bytes() == before
-
-
-def test_a_runs_folder_on_a_disk_that_is_not_there_is_an_error(tmp_path):
-    (tmp_path / "runs").symlink_to(tmp_path / "unmounted" / "runs")
-    with pytest.raises(UserError, match="cannot make the run's folder"):
-        new_run_dir(tmp_path / "runs")
-
-
-def test_an_unwritable_runs_folder_is_named_before_training(tmp_path):
-    (tmp_path / "runs").write_text("a file")
-    with pytest.raises(UserError, match="cannot make the run's folder .*runs_dir"):
-        new_run_dir(tmp_path / "runs" / "deeper")
-
-
-def test_runs_of_one_name_never_share_a_folder(tmp_path):
-    assert [new_run_dir(tmp_path, "x").name for _ in range(3)] == ["x", "x-2", "x-3"]
 
 
 @pytest.mark.parametrize(

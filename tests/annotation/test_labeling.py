@@ -129,6 +129,12 @@ def film(tmp_path):
     return write_video(tmp_path / "match.mp4", "30", 30)
 
 
+def test_the_help_names_the_usual_port(capsys):
+    with pytest.raises(SystemExit, match="^0$"):
+        main(["--help"])
+    assert str(PORT) in capsys.readouterr().out
+
+
 def test_without_data_it_says_what_to_do(data, served, tmp_path, capsys):
     assert ended("--data", tmp_path / "nowhere") == 1
     assert capsys.readouterr().err == (

@@ -40,8 +40,8 @@ def collect_and_be_killed(video: Path, data: Path, rng: np.random.Generator) -> 
 def check_what_is_there(split_dir: Path, seen: dict[Path, list]) -> int:
     """How many sequences can be seen; each of them is whole and listed once.
 
-    seen holds those that were whole before, with sizes and times of their frames: as long as these
-    stay, they are not decoded again.
+    seen holds those that were whole before, with the sizes and times of their frames. While these
+    are unchanged, the frames are not decoded again.
     """
     if not (split_dir / "sequences").is_dir():
         return 0

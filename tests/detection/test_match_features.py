@@ -64,8 +64,12 @@ def test_features_are_those_of_the_backbone_in_the_precision_picked(
     with torch.no_grad():
         expected = backbone(normalise(torch.from_numpy(frames))).flatten(1)
     found = load_steps(folder, 0, 5)
-    assert torch.cosine_similarity(found, expected).min() > 0.9999
-    assert torch.allclose(found, expected, atol=1e-5) == (pick == "fp32")
+    cosine = torch.cosine_similarity(found, expected)
+    assert cosine.min() > 0.9999
+    if pick == "fp32":
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
+    else:
+        assert cosine.max() < 1 - 1e-7  # it was bf16 that computed
 
 
 def test_a_second_run_computes_nothing(tmp_path, video, backbone, encoded):

@@ -11,8 +11,6 @@ from files import UserError
 
 SMALL = HeadConfig(every=4, feature_size=8, channels=8, dilations=(1, 2), dropout=0.0)
 
-STEP_SEC = 4 / 30
-
 
 def match_of(seed: int, steps: int = 600):
     """Features in which play shows in one of 8 numbers, under noise, and the rallies."""
@@ -20,7 +18,7 @@ def match_of(seed: int, steps: int = 600):
     starts = np.arange(8, steps * 4 / 30 - 8, 16) + rng.uniform(-2, 2)
     marks = [(float(s), float(s + rng.uniform(3, 8))) for s in starts]
     features = torch.from_numpy(rng.normal(size=(steps, 8)).astype(np.float32))
-    labels, _ = label_steps(features, marks, STEP_SEC)
+    labels, _ = label_steps(features, marks, 4)
     features[:, 3] += 1.5 * labels
     return features, marks
 
@@ -28,13 +26,13 @@ def match_of(seed: int, steps: int = 600):
 @pytest.fixture(scope="module")
 def fitted():
     train, val = [match_of(k) for k in range(4)], [match_of(9)]
-    return fit_head(train, val, STEP_SEC, SMALL, seed=1, max_epochs=15)
+    return fit_head(train, val, SMALL, seed=1, max_epochs=15)
 
 
 def test_the_head_learns_what_no_single_step_tells(fitted):
     head, history = fitted
     features, marks = match_of(20)
-    labels, _ = label_steps(features, marks, STEP_SEC)
+    labels, _ = label_steps(features, marks, 4)
     with torch.inference_mode():
         right = ((head(features[None])[0] > 0) == (labels > 0.5)).float().mean()
     best_alone = max(
@@ -48,10 +46,10 @@ def test_the_head_learns_what_no_single_step_tells(fitted):
 def test_the_same_seed_gives_the_same_head_and_leaves_the_callers_generator_alone():
     train, val = [match_of(1)], [match_of(2)]
     before = torch.random.get_rng_state()
-    one, _ = fit_head(train, val, STEP_SEC, SMALL, seed=3, max_epochs=2)
+    one, _ = fit_head(train, val, SMALL, seed=3, max_epochs=2)
     assert torch.equal(before, torch.random.get_rng_state())
-    other, _ = fit_head(train, val, STEP_SEC, SMALL, seed=3, max_epochs=2)
-    third, _ = fit_head(train, val, STEP_SEC, SMALL, seed=4, max_epochs=2)
+    other, _ = fit_head(train, val, SMALL, seed=3, max_epochs=2)
+    third, _ = fit_head(train, val, SMALL, seed=4, max_epochs=2)
     weights = [head.embed.weight for head in (one, other, third)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -60,7 +58,7 @@ def test_the_same_seed_gives_the_same_head_and_leaves_the_callers_generator_alon
 def test_the_head_of_the_best_epoch_is_kept(fitted):
     head, history = fitted
     features, marks = match_of(9)
-    labels, known = label_steps(features, marks, STEP_SEC)
+    labels, known = label_steps(features, marks, 4)
     with torch.inference_mode():
         loss = temporal_head._loss(head(features[None]), labels[None], known[None])
     assert float(loss) == pytest.approx(min(val for _, val in history), rel=1e-5)
@@ -70,7 +68,7 @@ def test_unknown_steps_teach_nothing():
     features, marks = match_of(1)
     spoilt = features.clone()
     spoilt[100:150] = float("nan")
-    head, history = fit_head([(spoilt, marks)], [match_of(2)], STEP_SEC, SMALL, max_epochs=2)
+    head, history = fit_head([(spoilt, marks)], [match_of(2)], SMALL, max_epochs=2)
     assert np.isfinite(history).all()
     assert torch.isfinite(head.feature_mean).all()
 
@@ -79,7 +77,7 @@ def test_matches_without_any_rally_are_refused():
     features, marks = match_of(1)
     for train, val in (([], marks), (marks, [])):
         with pytest.raises(UserError, match="no rally is marked"):
-            fit_head([(features, train)], [(features, val)], STEP_SEC, SMALL)
+            fit_head([(features, train)], [(features, val)], SMALL)
 
 
 def write_pieces(folder, features):
@@ -127,6 +125,6 @@ def test_unknown_steps_are_held_over_from_before_or_from_after():
 
 
 def test_steps_are_labelled_by_their_moments():
-    labels, known = label_steps(torch.zeros(6, 8), [(0.2, 0.5)], STEP_SEC)
+    labels, known = label_steps(torch.zeros(6, 8), [(0.2, 0.5)], every=4)
     assert labels.tolist() == [0, 0, 1, 1, 0, 0]  # at 0, 0.133, 0.267, 0.4, 0.533, 0.667 s
     assert known.tolist() == [1] * 6

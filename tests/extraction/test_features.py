@@ -116,8 +116,12 @@ def test_auto_keeps_features_of_the_precision_picked_and_computes_them_once(
     frames = read_sequence(data / "train" / "sequences" / "seq_00001", FRAMES)
     with torch.inference_mode():
         expected = backbone(normalise(torch.from_numpy(frames))).flatten(1)
-    assert torch.cosine_similarity(found, expected).min() > 0.9999
-    assert torch.allclose(found, expected, atol=1e-5) == (pick == "fp32")
+    cosine = torch.cosine_similarity(found, expected)
+    assert cosine.min() > 0.9999
+    if pick == "fp32":
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
+    else:
+        assert cosine.max() < 1 - 1e-7  # it was bf16 that computed
 
 
 def test_other_weights_have_a_folder_of_their_own(data, backbone):

@@ -382,19 +382,20 @@ def assert_chromium_shows_the_frames_of(browser, path, played):
     np.testing.assert_allclose(media_sec, video.times_sec[frames], atol=1e-3)
 
 
-AS_THEY_ARE = {  # one of each way in which a file's times can differ from those of its frames
-    "b_frames.mp4": lambda path: write_video(path, "30", 120, *B_FRAMES),
+AS_THEY_ARE = {
     "no_edit_list.mp4": lambda path: write_video(path, "30", 120, *B_FRAMES, "-use_editlist", "0"),
+    "fragments.mp4": lambda path: write_video(path, "30", 120, *B_FRAMES, "-movflags", FRAGMENTS),
     "variable.mp4": lambda path: write_video(path, "25", 150, *VARIABLE),
     "pictures_first.mp4": partial(with_sound, late_sec=-0.5),
     "sound_first.webm": partial(with_sound, codec="libopus", late_sec=0.5, pictures=VP8),
     "cut.mp4": lambda path: cut(path),
 }
+FRAGMENTS = "frag_keyframe+empty_moov"
 AS_PROXIES = {
     "offset.mkv": lambda path: write_video(path, "30", 120, *B_FRAMES, "-output_ts_offset", "5"),
     "open_gop.ts": lambda path: write_video(path, "30", 120, *B_FRAMES, "-x264-params", OPEN_GOP),
     "variable.mkv": lambda path: write_video(path, "25", 150, *VARIABLE),
-    "pictures_first.mkv": partial(with_sound, codec="ac3", late_sec=-0.5),
+    "sound_first.mkv": partial(with_sound, codec="ac3", late_sec=0.5),
 }
 OPEN_GOP = "open-gop=1:keyint=30"
 

@@ -285,14 +285,13 @@ def test_five_percent_of_garbage_everywhere_gives_exact_sequences_or_none(
     tmp_path, whole_files, name
 ):
     path, whole = whole_files[name]
-    for seed in range(1):
-        rng = np.random.default_rng(seed)
-        data = np.frombuffer(path.read_bytes(), np.uint8).copy()
-        at = rng.choice(len(data), len(data) // 20, replace=False)
-        data[at] = rng.integers(256, size=len(at))
-        (tmp_path / name).write_bytes(data.tobytes())
-        _, refused = exact_and_refused(tmp_path / name, whole, STARTS)
-        assert refused > 0
+    rng = np.random.default_rng(0)
+    data = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    at = rng.choice(len(data), len(data) // 20, replace=False)
+    data[at] = rng.integers(256, size=len(at))
+    (tmp_path / name).write_bytes(data.tobytes())
+    _, refused = exact_and_refused(tmp_path / name, whole, STARTS)
+    assert refused > 0
 
 
 def test_damage_is_reported_each_time_it_is_met(tmp_path):
@@ -304,7 +303,7 @@ def test_damage_is_reported_each_time_it_is_met(tmp_path):
     data[at : at + 40] = np.random.default_rng(2).bytes(40)
     (tmp_path / "v.mp4").write_bytes(data)
     outcomes = set()
-    for _ in range(5):
+    for _ in range(12):
         video, outcome = open_video(tmp_path / "v.mp4"), []
         for start_sec in (0.0, 1.0, 2.0, 3.0):
             try:

@@ -1,6 +1,6 @@
 """Frames a second of the frozen backbone by every way there is to run it, in one run.
 
-    python benchmarks/extraction.py [--data Data/train] [--sequences 24] [--rounds 3]
+    python benchmarks/extracting.py [--data Data/train] [--sequences 24] [--rounds 3]
 
 The original's loop, the steps from it to encoder.py, OpenVINO, and what the machine's matrix
 product would allow: all in turn, --rounds times; medians. Then where a core's time goes. bf16 is
