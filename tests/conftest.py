@@ -15,6 +15,7 @@ import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from extraction import encoder
 from extraction.backbones import build_backbone
@@ -57,6 +58,16 @@ def pick(request, monkeypatch) -> str:
     """Runs a test twice, with precision="auto" forced to each of what it can come to."""
     force_pick(monkeypatch, request.param)
     return request.param
+
+
+def assert_features_agree(found, expected, precision: str) -> None:
+    """found (N, 512) are the backbone's features expected, to what the precision allows."""
+    cosine = torch.cosine_similarity(found, expected)
+    assert cosine.min() > 0.9999
+    if precision == "fp32":
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
+    else:
+        assert cosine.max() < 1 - 1e-7  # it was bf16 that computed
 
 
 def numbered_frame(number: int, size: int = 80) -> np.ndarray:

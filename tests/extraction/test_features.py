@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import features as command
 from cli import run_command
-from conftest import write_data, write_sequence
+from conftest import assert_features_agree, write_data, write_sequence
 from dataset import FeatureDataset, SequenceDataset, load_splits
 from extraction import features as features_module
 from extraction.backbones import build_backbone, normalise
@@ -116,12 +116,7 @@ def test_auto_keeps_features_of_the_precision_picked_and_computes_them_once(
     frames = read_sequence(data / "train" / "sequences" / "seq_00001", FRAMES)
     with torch.inference_mode():
         expected = backbone(normalise(torch.from_numpy(frames))).flatten(1)
-    cosine = torch.cosine_similarity(found, expected)
-    assert cosine.min() > 0.9999
-    if pick == "fp32":
-        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
-    else:
-        assert cosine.max() < 1 - 1e-7  # it was bf16 that computed
+    assert_features_agree(found, expected, pick)
 
 
 def test_other_weights_have_a_folder_of_their_own(data, backbone):
