@@ -120,7 +120,8 @@ def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool, s
     """The reel and the clips that are asked for."""
     if reel:
         with share_bar("reel") as on_progress:
-            say(f"  {make_reel(path, cuts, folder / 'reel.mp4', on_progress)}")
+            made = make_reel(path, cuts, folder / "reel.mp4", on_progress)
+        say(f"  {made}")
     if clips:
         with share_bar("clips") as on_progress:
             made = make_clips(path, cuts, folder / "clips", on_progress)

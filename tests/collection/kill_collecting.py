@@ -67,7 +67,7 @@ def main() -> None:
         killed = collect_and_be_killed(video, folder / str(data), rng)
         half_way.add(check_what_is_there(folder / str(data) / "train", seen))
         hit, data = (hit + 1, data) if killed else (hit, data + 1)
-    assert len(half_way) > 5, "the kills met no collecting at work"
+    assert len(half_way) > 5, "the kills met no work: run it again on an idle machine"
     print(hit)
 
 

@@ -244,18 +244,18 @@ def test_what_the_desktop_leaves_among_the_sequences_is_passed_over(video, tmp_p
 
 
 @pytest.mark.alone
-def test_25_kills_at_random_moments_leave_the_set_as_if_nothing_had_happened(tmp_path):
+def test_50_kills_at_random_moments_leave_the_set_as_if_nothing_had_happened(tmp_path):
     video = write_video(tmp_path / "v.mp4", "30", 900)
     command = [
         sys.executable,
         "tests/collection/kill_collecting.py",
         video,
         tmp_path / "killed",
-        "25",
+        "50",
     ]
     told = subprocess.run(command, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
-    assert told.stdout == "25\n"
+    assert told.stdout == "50\n"
     collect_video(video, tmp_path / "whole", "train", Settings(0.5))
     for data in (tmp_path / "killed").iterdir():
         collect_video(video, data, "train", Settings(0.5))
