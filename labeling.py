@@ -25,12 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.data.is_dir():
         what = "is no folder" if options.data.exists() else "does not exist"
         raise UserError(f"{options.data} {what}: collect sequences first, or give --data DIR")
+    splits = (options.split,) if options.split else SPLITS
     if options.agreement:
         from annotation.agreement import print_agreement  # noqa: PLC0415, spares --help pandas
 
-        return print_agreement(options.data, (options.split,) if options.split else SPLITS)
+        return print_agreement(options.data, splits)
     if options.from_match is not None:
-        return label_from_match(options)
+        return label_from_match(options, splits)
     if options.match:
         return mark_match(options)
     return label(options)
@@ -138,15 +139,15 @@ def predict(model_file: Path, split_dir: Path, sequences: list[str]) -> dict[str
 
 def mark_match(options: argparse.Namespace) -> int:
     """Serves the page for one match until it is ended."""
-    from annotation import sessions  # noqa: PLC0415, spares --help pandas and uvicorn
+    from annotation import match_app  # noqa: PLC0415, spares --help pandas and uvicorn
 
     names = class_names(options)
-    path, proposals = sessions.find_match(options.match, options.data), options.proposals
+    path, proposals = match_app.find_match(options.match, options.data), options.proposals
     if options.model:
         from output.proposals import detect_proposals  # noqa: PLC0415, torch: only with --model
 
         proposals = detect_proposals(path, options.model, options.data)
-    return sessions.mark_match(
+    return match_app.mark_match(
         path,
         options.data,
         class_names=names,
@@ -156,13 +157,12 @@ def mark_match(options: argparse.Namespace) -> int:
     )
 
 
-def label_from_match(options: argparse.Namespace) -> int:
+def label_from_match(options: argparse.Namespace, splits: tuple[str, ...]) -> int:
     """Labels sequences from marks, and tells what a person should look at."""
     from annotation.labels_from_marks import print_labels_from_marks  # noqa: PLC0415, pandas
     from collection.find_videos import find_in_data  # noqa: PLC0415
 
     video = find_in_data(options.from_match, options.data) if options.from_match else None
-    splits = (options.split,) if options.split else SPLITS
     return print_labels_from_marks(options.data, video, options.until_sec, splits)
 
 

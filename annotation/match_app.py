@@ -1,4 +1,4 @@
-"""The part of the labelling server that plays a whole match and takes the marks of its rallies."""
+"""Marking a whole match: its file, the requests that play it and take marks, the page served."""
 
 import math
 import threading
@@ -12,8 +12,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from annotation.app import get, post, wanted
+from annotation.app import Labelling, get, post, wanted
 from annotation.match_marks import Marks, claim_name, marks_path, read_marks, save_marks, undo_marks
+from annotation.server import serve
+from collection.downloading import find_file
+from collection.find_videos import find_in_data
 from files import UserError
 from media.proxy import has_proxy, make_proxy, offset_sec, proxy_path, why_not_playable
 from media.video import open_video
@@ -52,6 +55,35 @@ def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Mat
         why_not_playable(path),
         read_marks(proposals, video.end_sec) if proposals else [],
     )
+
+
+def find_match(video: str, data_dir: Path) -> Path:
+    """The file of a match: a path, a name inside the data folder, or an address collected before.
+
+    Raises UserError for an address that is not downloaded.
+    """
+    path = find_file(find_in_data(video, data_dir), data_dir)
+    if path is None:
+        raise UserError(f"{video} is not downloaded yet: collect it first, and it is kept")
+    return path
+
+
+def mark_match(
+    path: Path,
+    data_dir: Path,
+    *,
+    class_names: tuple[str, str],
+    proposals: Path | None,
+    port: int | None,
+    browser: bool,
+) -> int:
+    """Serves the page for one match; proposals is a table start_sec,end_sec to be confirmed."""
+    match = open_match(path, data_dir, proposals)
+    work = Labelling(data_dir, "train", class_names, match=path.name)
+    try:
+        return serve(work, match_routes(match), f"marking {path}", port, browser)
+    finally:
+        match.stopped.set()
 
 
 def match_routes(match: Match) -> list[Route]:

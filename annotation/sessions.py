@@ -1,17 +1,14 @@
-"""What a person is shown on the labelling page: the sequences of a split, or one match.
+"""Labelling a split: which one, its sequences, the page served until it is ended.
 
-Both serve the page until it is ended. Imports no torch.
+Imports neither torch nor PyAV: match_app.py is for whole matches.
 """
 
 from pathlib import Path
 
 from annotation import labels
 from annotation.app import Labelling
-from annotation.match_app import match_routes, open_match
 from annotation.server import serve
 from annotation.suggestions import Predict, load_probs
-from collection.downloading import find_file
-from collection.find_videos import find_in_data
 from files import SPLITS, UserError
 
 
@@ -58,32 +55,3 @@ def choose_split(data_dir: Path, review: bool = False, model: bool = False) -> s
             return split
         filled += [split] if names else []
     return filled[0] if filled else "train"
-
-
-def find_match(video: str, data_dir: Path) -> Path:
-    """The file of a match: a path, a name inside the data folder, or an address collected before.
-
-    Raises UserError for an address that is not downloaded.
-    """
-    path = find_file(find_in_data(video, data_dir), data_dir)
-    if path is None:
-        raise UserError(f"{video} is not downloaded yet: collect it first, and it is kept")
-    return path
-
-
-def mark_match(
-    path: Path,
-    data_dir: Path,
-    *,
-    class_names: tuple[str, str],
-    proposals: Path | None,
-    port: int | None,
-    browser: bool,
-) -> int:
-    """Serves the page for one match; proposals is a table start_sec,end_sec to be confirmed."""
-    match = open_match(path, data_dir, proposals)
-    work = Labelling(data_dir, "train", class_names, match=path.name)
-    try:
-        return serve(work, match_routes(match), f"marking {path}", port, browser)
-    finally:
-        match.stopped.set()

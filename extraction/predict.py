@@ -19,11 +19,12 @@ def predict_sequences(model: nn.Module, split_dir: Path, sequences: list[str]) -
     are named on stderr and left out.
     """
     seq_frames, device = model.config.seq_frames, best_device()
+    precision = pick_precision("auto", device)
     try:
-        extract_features(split_dir, sequences, model.backbone, seq_frames=seq_frames, device=device)
+        extract_features(split_dir, sequences, model.backbone, 1, seq_frames, device, precision)
     except UserError as error:  # the page shows those that cannot be read as such
         print(f"without suggestions: {error}", file=sys.stderr)
-    folder = features_dir(split_dir, model.backbone, pick_precision("auto", device))
+    folder = features_dir(split_dir, model.backbone, precision)
     probs = {}
     with torch.inference_mode():
         for name in sequences:

@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("ray", reason="needs pip install -r requirements-cluster.txt")
 pytest.importorskip("upath", reason="needs pip install -r requirements-cluster.txt")
 
+import ray
 from ray.cluster_utils import Cluster
 
 from conftest import feature_files, write_sequences
-from extraction import ray_cluster
 from extraction.features import extract_features, features_dir
 from extraction.ray_cluster import connect
 from extraction.ray_extraction import extract_on_ray
@@ -34,7 +34,7 @@ def nodes():
         started.add_node(num_cpus=1)
     connect(started.address)
     yield started
-    ray_cluster.ray.shutdown()
+    ray.shutdown()
     started.shutdown()
 
 

@@ -46,7 +46,7 @@ def modules_of(folder: str) -> list[str]:
 @pytest.mark.parametrize(
     ("modules", "slow"),
     [
-        (["cli", "files"], HEAVY | SLOW),
+        (["cli", "files"], HEAVY),
         (modules_of("media"), SLOW),
         (modules_of("collection"), SLOW),
         (modules_of("annotation"), SLOW),
