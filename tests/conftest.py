@@ -39,6 +39,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in longest)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Weights that a test and its fixtures draw are the same, whatever ran before."""
+    torch.manual_seed(0)
+
+
 def force_pick(monkeypatch, precision: str) -> None:
     """precision="auto" becomes this one, whatever the processor: bf16 is emulated if need be."""
     monkeypatch.setattr(encoder, "has_native_bf16", lambda device: precision == "bf16")
