@@ -53,7 +53,11 @@ class RES_LSTM(nn.Module):
         self.config = config = config or ModelConfig()
         self.backbone = backbone.requires_grad_(False).eval()
         self.lstm = nn.LSTM(
-            config.feature_size, config.hidden_size, config.num_layers, batch_first=True
+            config.feature_size,
+            config.hidden_size,
+            config.num_layers,
+            batch_first=True,
+            dropout=config.dropout,
         )
         self.head = nn.Sequential(
             nn.Linear(config.hidden_size, config.head_size),

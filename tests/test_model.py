@@ -26,6 +26,10 @@ def test_torchinfo_shows_the_rows_and_counts_of_the_original_study(model):
     assert table.total_params - table.trainable_params == 11_176_512
 
 
+def test_dropout_is_the_study_s_between_the_lstm_layers_and_in_the_head(model):
+    assert model.lstm.dropout == model.head[2].p == 0.3
+
+
 def test_logits_have_one_column_whatever_the_number_of_frames(model):
     assert model.classify(torch.zeros(3, 7, 512)).shape == (3, 1)
     assert model(torch.zeros(2, 3, 3, 64, 64)).shape == (2, 1)

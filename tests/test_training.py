@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, log_loss
 
 import train_utils
 from files import UserError
-from model import RES_LSTM, load_model
+from model import RES_LSTM, ModelConfig, load_model
 from train_utils import TrainConfig, evaluate, fit, seed_everything
 
 
@@ -85,8 +85,8 @@ def test_evaluate_counts_every_sequence_once_whatever_the_batch(model):
 
 def test_training_loss_and_accuracy_are_means_over_sequences(backbone, monkeypatch):
     seed_everything(0)
-    model = RES_LSTM(backbone)
-    model.head[2].p = 0.0  # no dropout: then a learning rate of 0 makes the epoch an evaluation
+    # Without dropout, a learning rate of 0 makes the epoch an evaluation.
+    model = RES_LSTM(backbone, ModelConfig(dropout=0.0))
     part = Features(11, 3)
     optimizer = torch.optim.SGD(model.head.parameters(), lr=0.0)
     loader = torch.utils.data.DataLoader(part, 4)
