@@ -25,7 +25,7 @@ from collection.video_index import videos_in_two_splits
 from extraction.backbones import normalise
 from extraction.features import load_features
 from files import SPLITS, UserError, read_table
-from media.frames import decode_frames, read_bytes, read_sequence
+from media.frames import FrameError, decode_frames, read_bytes, read_sequence
 
 
 def has_data(data_dir: str | Path) -> bool:
@@ -139,10 +139,10 @@ def _look_at_all(
         folder = sequences_dir / sequence
         try:
             if deep:
-                decode_frames(read_bytes(folder, seq_frames)[0])
+                decode_frames(read_bytes(folder, seq_frames)[0], folder)
             return None, read_bytes(folder, seq_frames, middle)[1]
-        except UserError as error:
-            return f"{sequence} ({error})", None
+        except FrameError as error:
+            return f"{sequence} ({error.reason})", None
 
     with ThreadPoolExecutor() as pool:
         name = f"Checking {sequences_dir.parent.name}"
@@ -168,8 +168,8 @@ def _frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, list[str]]
         for name in names:
             try:
                 frames, fingerprint = read_bytes(data_dir / split / "sequences" / name, None)
-            except UserError as error:
-                problems.append(f"{data_dir / split}: {name} {error}")
+            except FrameError as error:
+                problems.append(f"{data_dir / split}: {name} {error.reason}")
                 continue
             if len(set(frames)) > 1:
                 found[fingerprint] = name

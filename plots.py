@@ -15,8 +15,8 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from files import write_whole
-from media.frames import read_sequence
+from files import UserError, write_whole
+from media.frames import FrameError, read_sequence
 
 COLOURS = ("#8a94a6", "#d1495b")  # class 0, class 1
 NOTE = "synthetic data"
@@ -58,7 +58,10 @@ def plot_strips(
     figure = plt.figure(figsize=(10, 1.95 * len(folders)), layout="constrained", dpi=DPI)
     rows = figure.subfigures(len(folders), 1, squeeze=False)[:, 0]
     for row, folder, title in zip(rows, folders, titles, strict=True):
-        frames = read_sequence(folder, seq_frames=None)  # (T, 3, H, W)
+        try:
+            frames = read_sequence(folder, seq_frames=None)  # (T, 3, H, W)
+        except FrameError as error:
+            raise UserError(f"{error}: put its files right, or delete folder and row") from error
         row.suptitle(title, x=0.01, ha="left", fontsize=10)
         axes = row.subplots(1, 6)
         for ax, k in zip(axes, np.linspace(0, len(frames) - 1, len(axes)).astype(int), strict=True):

@@ -31,7 +31,7 @@ from annotation.labels import Answer
 from annotation.suggestions import WHY_TRAIN_ALONE, in_doubt_first, most_disputed_first
 from collection.sources import read_sources
 from files import SPLITS, UserError, read_page
-from media.frames import count_frames, read_bytes
+from media.frames import FrameError, count_frames, read_bytes
 
 PAGE = Path(__file__).parent / "pages" / "labeling.html"
 HOSTS = ["127.0.0.1", "localhost"]
@@ -98,7 +98,11 @@ def build_app(work: Labelling, more_routes: Sequence[Route] = ()) -> Starlette:
             Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False),
             Middleware(same_site_only),
         ],
-        exception_handlers={HTTPException: tell_http_error, UserError: tell_user_error},
+        exception_handlers={
+            HTTPException: tell_http_error,
+            UserError: tell_user_error,
+            FrameError: tell_frame_error,
+        },
     )
 
 
@@ -188,6 +192,10 @@ async def tell_user_error(request: Request, error: UserError) -> Response:
     return JSONResponse({"error": str(error)}, 500)
 
 
+async def tell_frame_error(request: Request, error: FrameError) -> Response:
+    return JSONResponse({"error": error.reason}, 500)
+
+
 async def show_page(request: Request) -> Response:
     nonce = secrets.token_urlsafe(16)
     page = read_page(PAGE).replace("NONCE", nonce)
@@ -247,9 +255,10 @@ def read_state(work: Labelling, query: dict) -> dict:
 def send_frames(work: Labelling, query: dict) -> Response:
     """A sequence's encoded frames in one answer: how many, the bytes of each, then each; the
     numbers are uint32, little-endian."""
-    frames, _ = read_bytes(work.sequence(query.get("split"), query.get("sequence")), None)
+    folder = work.sequence(query.get("split"), query.get("sequence"))
+    frames, _ = read_bytes(folder, None)
     if not frames:
-        raise UserError("there are no frames in it")
+        raise FrameError(folder, "there are no frames in it")
     sizes = struct.pack(f"<{len(frames) + 1}I", len(frames), *map(len, frames))
     return Response(sizes + b"".join(frames), media_type="application/octet-stream")
 

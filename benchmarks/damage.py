@@ -25,7 +25,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from files import UserError
-from media.frames import SIZE
+from media.frames import SIZE, FrameError
 from media.video import CLOCK_SEC, open_video, read_sequence_at
 from sample.match import draw_match
 
@@ -64,7 +64,7 @@ def ours(path: Path) -> dict[float, np.ndarray]:
     for start_sec in STARTS:
         try:
             found[start_sec] = np.stack(read_sequence_at(video, start_sec))
-        except UserError:
+        except FrameError:
             continue
     video.container.close()
     return found

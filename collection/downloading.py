@@ -17,6 +17,7 @@ from tqdm import tqdm
 from collection.download_errors import BY_HAND, Incomplete, explain, may_pass, words
 from collection.sources import is_address, watch_address, youtube_id
 from files import UserError, one_writer
+from media.frames import FrameError
 from media.video import open_video, read_sequence_at
 
 TIMEOUT_SEC = 30.0  # without an answer, or without a byte
@@ -228,8 +229,9 @@ def _check_video(path: Path) -> None:
         read_sequence_at(video, 0.0, seq_frames=1)
         read_sequence_at(video, float(video.times_sec[-1]), seq_frames=1)
         video.container.close()
-    except UserError as error:
-        raise Incomplete(f"what came does not decode: {error}") from error
+    except (UserError, FrameError) as error:
+        reason = error.reason if isinstance(error, FrameError) else error
+        raise Incomplete(f"what came does not decode: {reason}") from error
 
 
 def _persist(name: str, attempt: Callable):

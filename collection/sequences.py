@@ -27,6 +27,7 @@ from collection.sources import (
 )
 from collection.video_index import known_name
 from files import UserError, file_sha256, one_writer, read_table, write_table
+from media.frames import FrameError
 from media.video import CLOCK_SEC, Video, open_video, read_sequence_at
 
 PUBLISH_SEC = 1.0  # so often at most is the growing table written
@@ -149,8 +150,8 @@ def _extract(
             for start_sec in bar:
                 try:
                     frames = read_sequence_at(video, start_sec, settings.seq_frames, settings.fps)
-                except UserError as error:
-                    refused.append(f"{start_sec:g} s ({error})")
+                except FrameError as error:
+                    refused.append(f"{start_sec:g} s ({error.reason})")
                     continue
                 number += 1
                 sequence = f"seq_{number:05d}"
@@ -217,7 +218,7 @@ def _same_pictures(video: Video, split_dir: Path, before: pd.DataFrame, settings
             frames = read_sequence_at(
                 video, float(row.start_sec), settings.seq_frames, settings.fps
             )
-        except UserError:
+        except FrameError:
             continue
         return float(np.mean(cv2.absdiff(np.stack(frames), np.stack(saved)))) < JPEG_ERROR
     return nothing_there

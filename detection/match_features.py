@@ -26,7 +26,8 @@ from extraction.features import (
     remove_leftovers,
     save_features,
 )
-from files import UserError, file_sha256, one_writer
+from files import file_sha256, one_writer
+from media.frames import FrameError
 from media.video import CLOCK_SEC, Video, read_sequence_at
 
 GRID_FPS = 30  # of the training sequences
@@ -124,13 +125,13 @@ def read_steps(video: Video, first: int, count: int, every: int) -> tuple[np.nda
     try:
         images = read_sequence_at(video, first / rate, count, rate)
         known = np.ones(count, bool)
-    except UserError:  # part of it is damaged: which steps are not?
+    except FrameError:  # part of it is damaged: which steps are not?
         images, known = [], np.zeros(count, bool)
         for k in range(count):
             try:
                 images += read_sequence_at(video, (first + k) / rate, 1, rate)
                 known[k] = True
-            except UserError:
+            except FrameError:
                 continue  # stays unknown, and the report says so
     frames = np.empty((len(images), *images[0].shape) if images else (0, 1, 1, 3), np.uint8)
     for k, image in enumerate(images):

@@ -34,7 +34,7 @@ from extraction.encoder import (
     pick_precision,
 )
 from files import UserError, one_writer, write_whole
-from media.frames import decode_frames, frame_paths, read_bytes
+from media.frames import FrameError, decode_frames, frame_paths, read_bytes
 
 T = TypeVar("T")
 _drawing = threading.Lock()
@@ -110,14 +110,10 @@ def extract_features(
             try:
                 job.result()
                 bar.update(seq_frames)
-            except UnreadableError as error:
-                failures.append(f"{sequence}: {error}")
+            except FrameError as error:
+                failures.append(f"{sequence}: {error.reason}")
     report_failures(split_dir, failures, len(sequences))
     return folder
-
-
-class UnreadableError(UserError):
-    """A sequence whose frames cannot be had: the others can."""
 
 
 def compute_sequence(
@@ -125,7 +121,7 @@ def compute_sequence(
 ) -> None:
     """Computes a sequence's features into the folder unless they are there.
 
-    Raises UnreadableError for bad frames, other UserErrors where it cannot write.
+    Raises FrameError for bad frames, UserError where it cannot write.
     """
     frames_dir, path = split_dir / "sequences" / sequence, folder / f"{sequence}.safetensors"
     cached, metadata = read_cache(path)
@@ -134,15 +130,12 @@ def compute_sequence(
     stamp = stamp_frames(frames_dir)
     if stamp and metadata.get("stamp") == stamp:
         return
-    try:
-        encoded, fingerprint = read_bytes(frames_dir, seq_frames)
-        if metadata.get("fingerprint") == fingerprint:
-            if stamp:  # a copy of the data: so that its bytes need not be read the next time
-                save_features(path, cached, fingerprint, stamp)
-            return
-        frames = torch.from_numpy(decode_frames(encoded))
-    except UserError as error:
-        raise UnreadableError(str(error)) from error
+    encoded, fingerprint = read_bytes(frames_dir, seq_frames)
+    if metadata.get("fingerprint") == fingerprint:
+        if stamp:  # a copy of the data: so that its bytes need not be read the next time
+            save_features(path, cached, fingerprint, stamp)
+        return
+    frames = torch.from_numpy(decode_frames(encoded, frames_dir))
     features = [encode(encoder, augment(frames, sequence, view)) for view in range(views)]
     save_features(path, torch.stack(features), fingerprint, stamp)  # (V, T, D)
 

@@ -9,7 +9,7 @@ from torch import nn
 from extraction.encoder import best_device, pick_precision
 from extraction.features import extract_features, features_dir, is_cached, load_features
 from files import UserError
-from media.frames import read_bytes
+from media.frames import FrameError, read_bytes
 
 
 def predict_sequences(model: nn.Module, split_dir: Path, sequences: list[str]) -> dict[str, float]:
@@ -31,7 +31,7 @@ def predict_sequences(model: nn.Module, split_dir: Path, sequences: list[str]) -
             path = folder / f"{name}.safetensors"
             try:
                 _, fingerprint = read_bytes(split_dir / "sequences" / name, seq_frames)
-            except UserError:  # named above
+            except FrameError:  # named above
                 continue
             if is_cached(path, fingerprint, 1, seq_frames):
                 probs[name] = model.classify(load_features(path)[:1]).sigmoid().item()

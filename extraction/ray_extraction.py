@@ -12,7 +12,6 @@ from torch import nn
 
 from extraction.encoder import build_encoder, encoding_pool
 from extraction.features import (
-    UnreadableError,
     compute_sequence,
     features_dir,
     remove_leftovers,
@@ -20,6 +19,7 @@ from extraction.features import (
 )
 from extraction.ray_cluster import choose_precision, map_on_actors
 from files import UserError, one_writer
+from media.frames import FrameError
 
 MOST_SEQUENCES = 16  # a task: about 15 s of a core, lost at most when it dies
 
@@ -69,8 +69,8 @@ class SequenceEncoder:
         def compute(name: str) -> tuple[str, str]:
             try:
                 compute_sequence(self.encoder, split_dir, name, *rest)
-            except UnreadableError as error:
-                return str(error), ""
+            except FrameError as error:
+                return error.reason, ""
             except UserError as error:  # raised, Ray would wrap it in pages of its own
                 return "", str(error)
             return "", ""

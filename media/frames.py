@@ -11,11 +11,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from files import UserError
-
 SIZE = 224
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 NUMBER = re.compile(r"\d+")
+
+
+class FrameError(Exception):
+    """Frames that are missing or damaged: where, and why. What to do about it is the caller's."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 def frame_names(folder: Path) -> list[str]:
@@ -44,23 +53,25 @@ def read_bytes(
 ) -> tuple[list[bytes], str]:
     """Encoded frames of a sequence (all, or which), and a fingerprint of their bytes.
 
-    Raises UserError when the folder is missing or does not hold seq_frames files (None: any).
+    Raises FrameError when the folder is missing or does not hold seq_frames files (None: any).
     """
     try:
         names = frame_names(folder)
         if seq_frames is not None and len(names) != seq_frames:
-            raise UserError(f"{len(names)} frames instead of {seq_frames}")
+            raise FrameError(folder, f"{len(names)} frames instead of {seq_frames}")
         frames = [(folder / name).read_bytes() for name in names[which]]
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror or error}") from error
+        raise FrameError(folder, f"cannot be read: {error.strerror or error}") from error
     digest = hashlib.blake2b(digest_size=16)
     for frame in frames:
         digest.update(len(frame).to_bytes(8, "little") + frame)
     return frames, digest.hexdigest()
 
 
-def decode_frames(encoded: list[bytes]) -> np.ndarray:
-    """Encoded images -> uint8 (T, 3, 224, 224) RGB, resized if need be; UserError if broken.
+def decode_frames(encoded: list[bytes], folder: Path) -> np.ndarray:
+    """Encoded images of a folder -> uint8 (T, 3, 224, 224) RGB, resized if need be.
+
+    Raises FrameError, which names the folder, for the first that is broken.
 
     In memory colours come last, as OpenCV has them and PyTorch's channels_last wants them.
     """
@@ -69,7 +80,8 @@ def decode_frames(encoded: list[bytes]) -> np.ndarray:
         cut_off = data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]
         bgr = None if cut_off or not data else cv2.imdecode(np.frombuffer(data, np.uint8), 1)
         if bgr is None:
-            raise UserError(f"frame {k + 1} is {'cut off' if cut_off else 'no readable image'}")
+            what = "cut off" if cut_off else "no readable image"
+            raise FrameError(folder, f"frame {k + 1} is {what}")
         if bgr.shape[:2] != (SIZE, SIZE):
             bgr = cv2.resize(bgr, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
         cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=frames[k])
@@ -77,5 +89,6 @@ def decode_frames(encoded: list[bytes]) -> np.ndarray:
 
 
 def read_sequence(folder: str | Path, seq_frames: int | None = 30) -> np.ndarray:
-    """One sequence's frames, uint8 (T, 3, 224, 224) RGB, 0 to 255."""
-    return decode_frames(read_bytes(Path(folder), seq_frames)[0])
+    """One sequence's frames, uint8 (T, 3, 224, 224) RGB, 0 to 255. Raises FrameError."""
+    folder = Path(folder)
+    return decode_frames(read_bytes(folder, seq_frames)[0], folder)

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from files import UserError
-from media.frames import SIZE
+from media.frames import SIZE, FrameError
 
 CLOCK_SEC = 0.001  # Matroska and FLV round timestamps to milliseconds
 SEEK_FRAMES = 16  # what a seek costs: nearer than this, decoding on is quicker
@@ -239,7 +239,7 @@ def frames_at(
 ) -> np.ndarray:
     """Indices of the frames on screen at start_sec + k/fps, k < seq_frames: int64 (seq_frames,).
 
-    fps None takes consecutive frames instead. Raises UserError when the video ends first, or where
+    fps None takes consecutive frames instead. Raises FrameError when the video ends first, or where
     a frame stands still over a hole in the file.
     """
     leave_sec = np.append(video.times_sec[1:], video.end_sec)
@@ -249,13 +249,12 @@ def frames_at(
     if fps is None:
         indices = indices[0] + np.arange(seq_frames)
     if indices[-1] >= len(leave_sec) or wanted_sec[-1] >= video.end_sec:
-        raise UserError(f"the video ends at {video.end_sec:.2f} s")
+        raise FrameError(video.path, f"the video ends at {video.end_sec:.2f} s")
     longest_sec = max(HOLE_PERIODS * video.period_sec, HOLE_SEC)
     for index in np.unique(indices):
         if leave_sec[index] - video.times_sec[index] > longest_sec:
-            raise UserError(
-                f"no frames from {video.times_sec[index]:.2f} to {leave_sec[index]:.2f} s"
-            )
+            hole = f"no frames from {video.times_sec[index]:.2f} to {leave_sec[index]:.2f} s"
+            raise FrameError(video.path, hole)
     return indices
 
 
@@ -264,12 +263,12 @@ def read_sequence_at(
 ) -> list[np.ndarray]:
     """The frames on screen at start_sec + k/fps, k < seq_frames: uint8 (224, 224, 3) BGR each.
 
-    fps None takes consecutive frames of the file instead. Raises UserError when the video ends
+    fps None takes consecutive frames of the file instead. Raises FrameError when the video ends
     first, where frames are missing or damaged, and over a hole in time.
     """
     indices = frames_at(video, start_sec, seq_frames, fps).tolist()
     if video.damaged[indices[0] : indices[-1] + 1].any():
-        raise UserError("the file is damaged there")
+        raise FrameError(video.path, "the file is damaged there")
     video.recent = {k: frame for k, frame in video.recent.items() if k >= indices[0]}
     try:
         with ThreadPoolExecutor() as pool:  # makes frames small while the next are decoded
@@ -282,7 +281,7 @@ def read_sequence_at(
         video.decoder, video.position, video.recent = iter(()), NOWHERE, {}
         video.container.close()  # a decoder that met damage can be wrong long after it
         video.container, video.stream, _ = open_container(video.path)
-        raise UserError("the file is damaged there") from damage
+        raise FrameError(video.path, "the file is damaged there") from damage
     return [video.recent[k].result() for k in indices]
 
 

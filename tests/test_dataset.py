@@ -8,13 +8,14 @@ import pytest
 import torch
 
 import dataset
+import plots
 from cli import run_command
 from conftest import write_data, write_sequence
 from dataset import FeatureDataset, SequenceDataset, describe, load_splits
 from extraction.backbones import normalise
 from extraction.features import save_features
 from files import UserError
-from media.frames import read_sequence
+from media.frames import FrameError, read_sequence
 
 
 def problems(data, **options):
@@ -171,6 +172,16 @@ def test_a_png_named_jpg_and_another_size_are_accepted(data):
     frame.write_bytes(png.tobytes())
     load_splits(data)
     assert (read_sequence(frame.parent)[0] == 77).all()
+
+
+def test_frames_that_cannot_be_read_say_which_and_why(data):
+    folder = data / "train" / "sequences" / "seq_00001"
+    (folder / "00002.jpg").write_bytes(b"no picture")
+    with pytest.raises(FrameError) as caught:
+        read_sequence(folder)
+    assert caught.value.path == folder and caught.value.reason == "frame 2 is no readable image"
+    with pytest.raises(UserError, match="seq_00001: frame 2 is no readable image: put its files"):
+        plots.plot_strips([folder], ["a strip"])
 
 
 def test_files_of_the_operating_system_are_no_frames(data):

@@ -9,6 +9,7 @@ import pytest
 
 from conftest import number_in, write_video
 from files import UserError
+from media.frames import FrameError
 from media.video import frames_at, open_video, read_sequence_at
 
 H264 = ["-c:v", "libx264", "-pix_fmt", "yuv420p"]
@@ -137,7 +138,7 @@ def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path, name):
 def test_a_hole_in_time_refuses_the_sequence_that_holds_it(tmp_path):
     hole = ["-vf", "select='lt(n,45)+gt(n,75)'", "-fps_mode", "passthrough"]
     video = open_video(write_video(tmp_path / "v.mp4", "30", 200, *H264, *hole))
-    with pytest.raises(UserError, match=r"no frames from 1.47 to 2.53 s"):
+    with pytest.raises(FrameError, match=r"no frames from 1.47 to 2.53 s"):
         numbers(video, 1.0)
     assert numbers(video, 3.0) == on_screen(30, 3.0)
 
@@ -146,7 +147,7 @@ def test_every_sequence_inside_a_long_hole_is_refused(tmp_path):
     hole = ["-vf", "select='lt(n,45)+gt(n,195)'", "-fps_mode", "passthrough"]
     video = open_video(write_video(tmp_path / "v.mp4", "30", 300, *H264, *hole))
     for start_sec in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0):
-        with pytest.raises(UserError, match="no frames from"):
+        with pytest.raises(FrameError, match="no frames from"):
             numbers(video, start_sec)
     assert numbers(video, 7.0) == on_screen(30, 7.0)
 
@@ -167,7 +168,7 @@ def test_a_slow_file_is_not_a_hole(tmp_path, rate):
 def test_a_single_frame_gives_a_sequence_of_one_and_none_of_thirty(tmp_path):
     video = open_video(write_video(tmp_path / "v.mp4", "30", 1))
     assert numbers(video, 0.0, seq_frames=1) == [0]
-    with pytest.raises(UserError, match=r"the video ends at 0.03 s"):
+    with pytest.raises(FrameError, match=r"the video ends at 0.03 s"):
         numbers(video, 0.0)
 
 
@@ -175,7 +176,7 @@ def test_a_sequence_that_ends_after_the_video_is_refused(tmp_path):
     video = open_video(write_video(tmp_path / "v.mp4", "30", 90))
     assert numbers(video, 2.0) == on_screen(30, 2.0)
     for fps in (30.0, None):
-        with pytest.raises(UserError, match="the video ends at 3.00 s"):
+        with pytest.raises(FrameError, match="the video ends at 3.00 s"):
             frames_at(video, 2.1, fps=fps)
 
 
@@ -220,7 +221,7 @@ def exact_and_refused(path, whole, starts):
     for start_sec in starts:
         try:
             frames = read_sequence_at(video, start_sec)
-        except UserError:
+        except FrameError:
             refused += 1
             continue
         np.testing.assert_array_equal(frames, whole[start_sec])
@@ -309,7 +310,7 @@ def test_damage_is_reported_each_time_it_is_met(tmp_path):
             try:
                 frames = read_sequence_at(video, start_sec)
                 outcome.append(hash(np.stack(frames).tobytes()))
-            except UserError:
+            except FrameError:
                 outcome.append(None)
         outcomes.add(tuple(outcome))
     assert len(outcomes) == 1 and None in outcomes.pop()
@@ -331,7 +332,7 @@ def test_a_damaged_avi_gives_none_as_it_tells_time_by_counting_frames(tmp_path):
     (tmp_path / "bad.avi").write_bytes(data[:at] + bytes(9000) + data[at + 9000 :])
     video = open_video(tmp_path / "bad.avi")
     for start_sec in STARTS:
-        with pytest.raises(UserError):
+        with pytest.raises(FrameError):
             read_sequence_at(video, start_sec)
 
 
@@ -339,7 +340,7 @@ def test_a_recording_joined_late_gives_all_after_its_first_key_frame(tmp_path):
     data = write_video(tmp_path / "v.ts", "30", 300, *H264, "-g", "30").read_bytes()
     (tmp_path / "late.ts").write_bytes(data[len(data) // 20 // 188 * 188 :])
     video = open_video(tmp_path / "late.ts")
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(FrameError, match="damaged"):
         numbers(video, 0.0)
     first = numbers(video, 4.0)[0]
     assert numbers(video, 2.0) == [first - 60 + k for k in range(30)]
