@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
+from math import prod
 from pathlib import Path
 
 import pandas as pd
@@ -192,7 +193,12 @@ def _frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, list[str]]
 
 class SequenceDataset(Dataset):
     """(frames (T, 3, 224, 224) RGB, label float32) of each row; frames float32 as the backbone
-    wants them, or uint8 with normalised=False."""
+    wants them, or uint8 with normalised=False.
+
+    For training on frames, or looking at them. Extraction does without it and reads the files by
+    itself (extraction.features): it needs their bytes, to tell whether features are out of date,
+    and reads several sequences ahead in threads that decode and encode at once.
+    """
 
     def __init__(
         self,
@@ -219,22 +225,23 @@ class SequenceDataset(Dataset):
 class FeatureDataset(Dataset):
     """(features float32 (T, 512), label float32) of each row, from the files of extract_features.
 
-    Up to most_bytes of them (61 KB a sequence and view) are held in memory; of more, each is read
-    from its file when it is asked for. With several views, one is drawn at each access.
+    With several views, one is drawn at each access; plain_batches gives the first of each. Up to
+    most_bytes of them (61 KB a sequence and view) are held in memory; of more, each is read from
+    its file when it is asked for. Raises UserError for files that hold fewer views.
     """
 
     def __init__(
         self, features_dir: str | Path, table: pd.DataFrame, views: int = 1, most_bytes: int = 2**31
     ):
-        self.table, self.count = table, views
+        self.table, self.views = table, views
         self.labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
         self.paths = [Path(features_dir) / f"{name}.safetensors" for name in table["sequence"]]
-        _, T, D = load_features(self.paths[0]).shape
+        self.shape = views, *load_features(self.paths[0]).shape[1:]  # (V, T, D)
         self.features = None
-        if len(self.paths) * views * T * D * 4 <= most_bytes:
-            self.features = torch.empty(len(self.paths), views, T, D)
+        if len(self.paths) * prod(self.shape) * 4 <= most_bytes:
+            self.features = torch.empty(len(self.paths), *self.shape)
             for row, path in zip(self.features, self.paths, strict=True):
-                row.copy_(load_features(path)[:views])
+                row.copy_(self._load(path))
         elif missing := [path for path in self.paths if not path.is_file()]:
             load_features(missing[0])  # to say so before hours of training
 
@@ -245,7 +252,16 @@ class FeatureDataset(Dataset):
         """All views of a row, (V, T, D)."""
         if self.features is not None:
             return self.features[index]
-        return load_features(self.paths[index])[: self.count]
+        return self._load(self.paths[index])
+
+    def _load(self, path: Path) -> torch.Tensor:
+        features = load_features(path)[: self.views]
+        if features.shape != self.shape:
+            raise UserError(
+                f"{path} holds features {tuple(features.shape)}, not (views, frames, numbers) = "
+                f"{self.shape}: run extract_features again"
+            )
+        return features
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         views = self.load_views(index)  # (V, T, D)

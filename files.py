@@ -29,6 +29,11 @@ class UserError(Exception):
     """Something its reader can mend: the message names the file and the remedy."""
 
 
+def is_remote(path: Path) -> bool:
+    """Whether a path is one of fsspec's file systems, such as a bucket's, and not on a disk."""
+    return hasattr(path, "fs")
+
+
 def write_whole(path: str | Path, data: bytes) -> None:
     """Writes `data` beside `path`, syncs it and renames it over `path`: old or new, never half.
 
@@ -41,7 +46,7 @@ def write_whole(path: str | Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{writer}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if hasattr(path, "fs"):
+        if is_remote(path):
             path.fs.pipe_file(temporary.path, data)
             path.fs.mv(temporary.path, path.path)
             return
@@ -159,8 +164,12 @@ def one_writer(
 ) -> Iterator[None]:
     """Holds `folder` for this process; a second one waits and says so. A killed one lets go.
 
-    Locks of other names are held apart. Raises UserError after patience_sec (None: never).
+    Locks of other names are held apart. A remote folder cannot be held: there each file is written
+    whole, and who is last wins. Raises UserError after patience_sec (None: never).
     """
+    if is_remote(folder):
+        yield
+        return
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,18 +11,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from extraction.backbones import PREPROCESSING, empty_backbone, read_torch_file
 from files import UserError, write_whole
 
 CHECKPOINT_FORMAT = "rally-detector"
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2  # 1: no dropout between the LSTM layers, the rate of sequences not kept
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What fixes the shape of RES_LSTM, and what its output means. Defaults: the original study."""
+    """What fixes the shape of RES_LSTM, what it has learnt from, and what its output means.
+
+    Defaults: the original study.
+    """
 
     architecture: str = "resnet18-lstm-mean"
     feature_size: int = 512
@@ -30,7 +34,9 @@ class ModelConfig:
     num_layers: int = 2
     head_size: int = 64
     dropout: float = 0.3
-    seq_frames: int = 30
+    seq_frames: int = 30  # of the sequences that it learns from
+    fps: float | None = 30.0  # their rate; None: not recorded
+    resize: str = ""  # how their frames were made small, as sequences.csv says; "": not recorded
     class_names: tuple[str, str] = field(default=("non-rally", "rally"))
 
     def __post_init__(self):
@@ -38,6 +44,8 @@ class ModelConfig:
         for name in ("feature_size", "hidden_size", "num_layers", "head_size", "seq_frames"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.fps is not None and not 0 < self.fps < float("inf"):
+            raise UserError(f"fps must be above 0, not {self.fps}")
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout must be in [0, 1), not {self.dropout}")
         if self.architecture != "resnet18-lstm-mean" or len(self.class_names) != 2:
@@ -72,17 +80,14 @@ class RES_LSTM(nn.Module):
     def standardise(self, batches: Iterable[torch.Tensor]) -> None:
         """Lets classify scale each feature by its mean and deviation in all of (..., 512).
 
-        For backbones whose features are far from mean 0.9 and deviation 1, as ImageNet's are.
+        For backbones whose features are far from mean 0.9 and deviation 1, as ImageNet's are. A
+        feature that never changes keeps its scale.
         """
-        count, total, squares = 0, 0.0, 0.0
+        scaler = StandardScaler()
         for batch in batches:
-            flat = batch.reshape(-1, batch.shape[-1]).double()
-            count += len(flat)
-            total, squares = total + flat.sum(0), squares + flat.square().sum(0)
-        mean = total / count
-        variance = (squares - count * mean.square()) / (count - 1)
-        self.feature_mean.copy_(mean)
-        self.feature_std.copy_(variance.clamp(min=1e-12).sqrt())
+            scaler.partial_fit(batch.flatten(0, -2).double().cpu().numpy())
+        self.feature_mean.copy_(torch.from_numpy(scaler.mean_))
+        self.feature_std.copy_(torch.from_numpy(scaler.scale_))
 
     def train(self, mode: bool = True) -> "RES_LSTM":
         super().train(mode)
@@ -107,9 +112,7 @@ class RES_LSTM(nn.Module):
         return self.classify(self.encode_frames(frames))
 
 
-def save_model(
-    path: str | Path, model: RES_LSTM, weights_name: str, threshold: float = 0.5, **about: object
-) -> None:
+def save_model(path: str | Path, model: RES_LSTM, weights_name: str, **about: object) -> None:
     """Writes a self-contained checkpoint, whole or not at all; `about` is kept as plain values."""
     buffer = io.BytesIO()
     checkpoint = {
@@ -118,7 +121,6 @@ def save_model(
         "model_config": {**asdict(model.config), "class_names": list(model.config.class_names)},
         "preprocessing": PREPROCESSING,
         "weights_name": weights_name,
-        "threshold": threshold,
         "about": about,
         "state_dict": model.state_dict(),
     }
@@ -143,19 +145,24 @@ def update_checkpoint(path: str | Path, name: str, value: object) -> None:
 def load_model(path: str | Path) -> tuple[RES_LSTM, dict]:
     """The model (in eval mode, on the CPU) and all else its checkpoint holds (without state_dict).
 
-    Needs no network. Raises UserError for a file that is damaged, not one of ours, of a newer
-    version, of another architecture, or made for another preprocessing.
+    Needs no network. A file of version 1 is what it was: without dropout between its LSTM layers,
+    the rate of its sequences not recorded. Raises UserError for a file that is damaged, not one of
+    ours, of a newer version, of another architecture, or made for another preprocessing.
     """
     checkpoint = read_torch_file(Path(path), "a model saved by this project")
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
         raise UserError(f"{path} is not a model saved by this project (runs/<name>/best_model.pth)")
-    if checkpoint.get("version") != CHECKPOINT_VERSION:
+    version = checkpoint.get("version")
+    if version not in (1, CHECKPOINT_VERSION):
         raise UserError(
-            f"{path} has format version {checkpoint.get('version')}, this code reads "
+            f"{path} has format version {version}, this code reads up to "
             f"{CHECKPOINT_VERSION}: update the repo, or train the model again"
         )
     try:
-        model = RES_LSTM(empty_backbone(), ModelConfig(**checkpoint["model_config"]))
+        unrecorded = {"fps": None} if version == 1 else {}
+        model = RES_LSTM(empty_backbone(), ModelConfig(**checkpoint["model_config"], **unrecorded))
+        if version == 1:
+            model.lstm.dropout = 0.0
         model.load_state_dict(checkpoint.pop("state_dict"))
         preprocessing = checkpoint["preprocessing"]
     except (KeyError, TypeError, RuntimeError, UserError) as error:

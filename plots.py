@@ -122,7 +122,7 @@ def plot_timeline(
 ) -> Figure:
     """Probability of play over a match, its rallies shaded, a row for each 5 minutes or more.
 
-    result is a detection.Result. Where nothing is known (damage) the ground is hatched; the true
+    result is a detection.Result. Stretches that are not known (damage) are hatched; the true
     rallies, where they are known, are drawn below.
     """
     times_sec, probs, duration_sec = result.times_sec, result.probs, result.video.end_sec
@@ -131,7 +131,6 @@ def plot_timeline(
     figure, axes = plt.subplots(
         rows, figsize=(11, 1.0 + 0.95 * rows), layout="constrained", dpi=DPI, squeeze=False
     )
-    unknown = np.isnan(probs)
     for k, ax in enumerate(axes[:, 0]):
         left, right = k * span_sec, (k + 1) * span_sec
         here = slice(*np.searchsorted(times_sec, [left - 1, right + 1]))
@@ -140,7 +139,8 @@ def plot_timeline(
         for start, end in truth:
             ax.plot([start, end], [-0.1, -0.1], color="0.2", lw=3, solid_capstyle="butt")
         ax.plot(times_sec[here], probs[here], color="0.25", lw=0.8)
-        ax.fill_between(times_sec[here], 0, 1, where=unknown[here], hatch="///", color="0.85", lw=0)
+        for start, end in result.unknown:
+            ax.axvspan(start, end, facecolor="0.9", edgecolor="0.7", hatch="///", lw=0)
         ax.set_xlim(left, right)
         ax.set_ylim(-0.18 if len(truth) else -0.03, 1.03)
         ax.set_yticks([0, 1])

@@ -15,9 +15,10 @@ import pandas as pd
 import torch
 import torchvision
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from dataset import FeatureDataset
 from extraction.backbones import backbone_hash
 from files import UserError, save_json, write_table
 from model import RES_LSTM, save_model
@@ -75,25 +76,30 @@ def train_one_epoch(
     return loss_sum / count, correct / count
 
 
-def evaluate(model: RES_LSTM, dataset: Dataset, batch_size: int = 64) -> tuple[float, np.ndarray]:
-    """Mean loss over the whole of a FeatureDataset, and each sequence's probability (N,)."""
+def evaluate(
+    model: RES_LSTM, dataset: FeatureDataset, batch_size: int = 64
+) -> tuple[float, np.ndarray]:
+    """Mean loss over a whole data set without augmentation; each sequence's probability (N,)."""
     model.eval()
-    logits, labels = [], []
+    batches = tqdm(dataset.plain_batches(batch_size), "Evaluating", leave=False)
     with torch.inference_mode():
-        for features, batch_labels in tqdm(
-            DataLoader(dataset, batch_size), "Evaluating", leave=False
-        ):
-            logits.append(model.classify(features).squeeze(1))  # (B,)
-            labels.append(batch_labels)
-    logits = torch.cat(logits)  # (N,)
-    loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.cat(labels))
+        logits = torch.cat([model.classify(features).squeeze(1) for features in batches])  # (N,)
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, dataset.labels)
     return loss.item(), torch.sigmoid(logits).numpy()
+
+
+def epochs_since_best(val_losses: list[float]) -> int:
+    """How many epochs ago the validation loss was lowest; 0: the last epoch is the best so far.
+
+    Early stopping goes by it: a model is kept at 0, and training ends once it reaches a patience.
+    """
+    return len(val_losses) - 1 - int(np.argmin(val_losses))
 
 
 def fit(
     model: RES_LSTM,
-    train_set: Dataset,
-    val_set: Dataset,
+    train_set: FeatureDataset,
+    val_set: FeatureDataset,
     config: TrainConfig,
     run_dir: str | Path,
     weights_name: str,
@@ -112,7 +118,7 @@ def fit(
     optimizer = torch.optim.Adam(trained, lr=config.learning_rate, fused=True)
     criterion = nn.BCEWithLogitsLoss()
     val_labels = val_set.table["label"].to_numpy()
-    history, best_loss, best_epoch = [], float("inf"), 0
+    history, val_losses = [], []
     try:
         for epoch in range(1, config.max_epochs + 1):
             train_loss, train_accuracy = train_one_epoch(model, loader, optimizer, criterion)
@@ -121,21 +127,27 @@ def fit(
                 raise UserError(f"the validation loss became {val_loss}: lower the learning rate")
             val_accuracy = float(((probs > 0.5) == val_labels).mean())
             history.append([epoch, train_loss, train_accuracy, val_loss, val_accuracy])
+            val_losses.append(val_loss)
             print(
                 f"Epoch {epoch:02d} | Train Loss: {train_loss:.3f}, Acc: {train_accuracy:.2%} | "
                 f"Val Loss: {val_loss:.3f}, Acc: {val_accuracy:.2%}"
             )
-            if val_loss < best_loss:
-                best_loss, best_epoch = val_loss, epoch
+            if epochs_since_best(val_losses) == 0:
                 save_model(run_dir / "best_model.pth", model, weights_name, epoch=epoch, **about)
                 print("improved")
             write_table(run_dir / "history.csv", _history_table(history))
-            if epoch - best_epoch >= config.patience:
+            if epochs_since_best(val_losses) >= config.patience:
                 print("Early stopping triggered!")
                 break
     except KeyboardInterrupt:
-        kept = f"the best model so far (epoch {best_epoch}, validation loss {best_loss:.3f}) is in"
-        print(f"\nInterrupted: {kept if best_epoch else 'no epoch was finished in'} {run_dir}")
+        outcome = "no epoch was finished in"
+        if val_losses:
+            best = int(np.argmin(val_losses))
+            outcome = (
+                f"the best model so far (epoch {best + 1}, validation loss {val_losses[best]:.3f}) "
+                "is in"
+            )
+        print(f"\nInterrupted: {outcome} {run_dir}")
         raise
     return _history_table(history)
 

@@ -66,8 +66,8 @@ def run_seed(model: Path, paths: dict[str, list[Path]], every: int, seed: int) -
         split: [(path, read_marks(path.with_suffix(".csv"))) for path in paths[split]]
         for split in ("train", "validation")
     }
-    detection, checked = fit_detector(load_detector(model), learnt, HeadConfig(every=every), seed)
-    update_checkpoint(model, "detection", detection)
+    fit = fit_detector(load_detector(model), learnt, HeadConfig(every=every), seed)
+    update_checkpoint(model, "detection", fit.detection)
     detector, measured = load_detector(model), {}
     for path in paths["test"]:
         result = detect_match(path, detector, default_dir(path))
@@ -76,8 +76,8 @@ def run_seed(model: Path, paths: dict[str, list[Path]], every: int, seed: int) -
     return summarise(measured) | {
         "matches": {name: each["iou"]["0.5"]["f1"] for name, each in measured.items()},
         "count_errors": [abs(e["count_error"]) / max(e["true"], 1) for e in measured.values()],
-        "validation_f1_50": checked["mean"]["iou"]["0.5"]["f1"],
-        "decoding": detection["head_decoding"],
+        "validation_f1_50": fit.validation["mean"]["iou"]["0.5"]["f1"],
+        "decoding": fit.detection["head_decoding"],
     }
 
 
@@ -86,7 +86,7 @@ def detect_alone(path: Path, model: Path, out: Path, threads: int) -> dict:
     torch.set_num_threads(threads)
     began = time.perf_counter()
     result = detect_match(path, load_detector(model), out)
-    about = save_result(result, out)[1]
+    about = save_result(result, out).record
     wall_sec = time.perf_counter() - began
     about["speed"] |= {"wall_sec": wall_sec, "peak_rss_mb": peak_rss_mb()}
     about["speed"] |= {"times_real_time": result.video.end_sec / wall_sec}

@@ -136,6 +136,20 @@ def _edge(times_sec: np.ndarray, logits: np.ndarray, step: int, step_sec: float)
     return float(times_sec[step - 1]) + step_sec * (before / (before - after) if crosses else 0.5)
 
 
+def unknown_stretches(
+    times_sec: np.ndarray, probs: np.ndarray, duration_sec: float
+) -> list[tuple[float, float]]:
+    """(start_sec, end_sec) of each stretch that is not known: its probs (N,) at times_sec are NaN.
+
+    A stretch ends half-way to the next step that is known, or with the match.
+    """
+    unknown = np.pad(np.isnan(probs), 1)
+    borders = np.flatnonzero(unknown[1:] != unknown[:-1]).reshape(-1, 2)  # first, one past the last
+    between = (times_sec[1:] + times_sec[:-1]) / 2
+    edges_sec = np.concatenate([[0.0], between, [duration_sec]])  # before each step, and at the end
+    return [(float(edges_sec[first]), float(edges_sec[past])) for first, past in borders]
+
+
 def to_marks(rallies: pd.DataFrame) -> Marks:
     return list(rallies[["start_sec", "end_sec"]].itertuples(index=False, name=None))
 

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from detection.decoding import Decoding, decode
+from detection.decoding import Decoding, decode, unknown_stretches
 from detection.match_features import GRID_FPS, count_steps, extract_match, load_steps
 from detection.temporal_head import HeadConfig, MatchHead, hold_last
 from extraction.encoder import best_device, pick_precision
@@ -37,14 +37,31 @@ class Detector:
     head: MatchHead | None  # None: windows are classified one by one
     decoding: Decoding
     fitted: bool  # whether decoding was fitted on marked matches
-    hop_sec: float  # from one window to the next; the head goes by its own steps
+    window_hop_sec: float  # from one window to the next; the head goes by its own steps
     precision: str  # of the backbone, "fp32" or "bf16"
-    about: dict  # what the checkpoint says of itself
+    weights_name: str  # of the backbone
+    synthetic: bool  # whether it has learnt from drawn matches
+    about: dict  # what else the checkpoint says of itself
 
     @property
-    def every(self) -> int:
-        """Frames of the grid from one step to the next."""
-        return self.head.config.every if self.head else 1
+    def every(self) -> float:
+        """Frames of the grid from one step to the next; windows have the rate of the sequences that
+        their model has learnt from. Raises UserError where that was not recorded."""
+        if self.head:
+            return self.head.config.every
+        if self.model.config.fps is None:
+            raise UserError(
+                f"{self.path} comes from an earlier version, which did not record the frame rate "
+                "of its sequences, so windows like them cannot be taken from a match: train it "
+                "again (main.ipynb), or fit it on marked matches (detecting_rallies.py fit)"
+            )
+        return GRID_FPS / self.model.config.fps
+
+    @property
+    def hop_sec(self) -> float:
+        """From one probability to the next."""
+        step_sec = self.every / GRID_FPS
+        return step_sec if self.head else max(round(self.window_hop_sec / step_sec), 1) * step_sec
 
 
 @dataclass(frozen=True)
@@ -61,23 +78,36 @@ class Result:
     wall_sec: float
     computed_sec: float  # so much of the match was not in the cache
 
+    @property
+    def unknown(self) -> list[tuple[float, float]]:
+        """(start_sec, end_sec) of each stretch of which nothing is known: the file is damaged."""
+        return unknown_stretches(self.times_sec, self.probs, self.video.end_sec)
+
 
 def load_detector(
     path: str | Path, windows: bool = False, hop_sec: float = 0.5, precision: str = "auto"
 ) -> Detector:
     """The detector in a model file; windows: leave its head out. Raises UserError as load_model."""
     model, checkpoint = load_model(path)
-    found = checkpoint.get("detection", {})
+    detection = checkpoint.get("detection", {})
     head = None
-    if "head" in found and not windows:
-        head = MatchHead(HeadConfig(**found["head"]["config"]))
-        head.load_state_dict(found["head"]["state"])
+    if "head" in detection and not windows:
+        head = MatchHead(HeadConfig(**detection["head"]["config"]))
+        head.load_state_dict(detection["head"]["state"])
         head.eval()
-    fitted = found.get("head_decoding" if head else "window_decoding")
-    about = checkpoint["about"] | {"weights_name": checkpoint["weights_name"]}
-    decoding = Decoding(**fitted) if fitted else Decoding()
-    precision = pick_precision(precision, best_device())
-    return Detector(Path(path), model, head, decoding, bool(fitted), hop_sec, precision, about)
+    fitted = detection.get("head_decoding" if head else "window_decoding")
+    return Detector(
+        path=Path(path),
+        model=model,
+        head=head,
+        decoding=Decoding(**fitted) if fitted else Decoding(),
+        fitted=bool(fitted),
+        window_hop_sec=hop_sec,
+        precision=pick_precision(precision, best_device()),
+        weights_name=checkpoint["weights_name"],
+        synthetic=bool(checkpoint["about"].get("synthetic")),
+        about=checkpoint["about"],
+    )
 
 
 def with_settings(detector: Detector, **settings: float | None) -> Detector:
@@ -120,7 +150,7 @@ def extract_shown(
     video: Video,
     detector: Detector,
     out_dir: Path,
-    every: int,
+    every: float,
     sha256: str | None = None,
     progress: bool = True,
 ) -> tuple[Path, float]:
@@ -162,7 +192,8 @@ def match_probs(detector: Detector, folder: Path, steps: int) -> tuple[np.ndarra
     """(times_sec (N,), probability of play (N,), NaN where unknown) by the head, or by windows."""
     if detector.head:
         return head_probs(detector.head, folder, steps)
-    return window_probs(detector.model, folder, steps, detector.hop_sec)
+    rate = GRID_FPS / detector.every
+    return window_probs(detector.model, folder, steps, rate, detector.hop_sec)
 
 
 def head_probs(head: MatchHead, folder: Path, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -195,13 +226,13 @@ def nominal_fps(video: Video) -> Fraction:
 
 
 def window_probs(
-    model: RES_LSTM, folder: Path, steps: int, hop_sec: float
+    model: RES_LSTM, folder: Path, steps: int, rate: float, hop_sec: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """(middle of each window (N,) in seconds, its probability (N,), NaN where a frame is unknown).
 
-    Windows of seq_frames steps, all frames of the grid, every hop_sec.
+    Windows of seq_frames steps, of which there are so many (rate) a second, every hop_sec.
     """
-    size, hop = model.config.seq_frames, max(round(hop_sec * GRID_FPS), 1)
+    size, hop = model.config.seq_frames, round(hop_sec * rate)
     firsts = np.arange(0, steps - size + 1, hop)
     probs = np.empty(len(firsts), np.float32)
     with torch.inference_mode():
@@ -210,12 +241,4 @@ def window_probs(
             features = load_steps(folder, int(batch[0]), int(batch[-1]) + size)  # (S, D)
             windows = features.unfold(0, size, hop).transpose(1, 2)  # (B, T, D)
             probs[k : k + len(batch)] = torch.sigmoid(model.classify(windows)).squeeze(1).numpy()
-    return (firsts + size / 2) / GRID_FPS, probs
-
-
-def unknown_stretches(result: Result) -> list[tuple[float, float]]:
-    """(start_sec, end_sec) of where nothing is known, because the file is damaged there."""
-    unknown = np.isnan(result.probs)
-    edges = np.flatnonzero(np.diff(np.pad(unknown, 1).astype(int)))
-    times = np.append(result.times_sec, result.video.end_sec)
-    return [(float(times[a]), float(times[b])) for a, b in edges.reshape(-1, 2)]
+    return (firsts + size / 2) / rate, probs

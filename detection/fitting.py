@@ -4,7 +4,7 @@ The temporal head learns from train and stops early on validation; the decoding 
 validation. Marks of test matches are never read.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from annotation.match_marks import Marks, check_marks, marked_names, read_marks
@@ -94,7 +94,7 @@ def _file_of(name: str, data_dir: Path) -> Path | None:
 
 
 def extract_all(
-    matches: list[tuple[Path, Marks]], detector: Detector, every: int
+    matches: list[tuple[Path, Marks]], detector: Detector, every: float
 ) -> list[tuple[Video, Path, Marks]]:
     """(video, folder of its features, its rallies) of each match; computes what is missing."""
     done = []
@@ -112,22 +112,29 @@ def extract_all(
     return done
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A fitted detection of whole matches."""
+
+    detection: dict  # of the model file: head and head_decoding, or window_decoding
+    validation: dict  # summarise of the matches by which it was chosen
+
+
 def fit_detector(
     detector: Detector,
-    found: dict[str, list[tuple[Path, Marks]]],
+    matches: dict[str, list[tuple[Path, Marks]]],
     config: HeadConfig | None = None,
     seed: int = 0,
-) -> tuple[dict, dict]:
-    """({"head", "head_decoding"} or, without config, {"window_decoding"}: what goes into the model
-    file as "detection"; the figures of validation, by which it was chosen).
+) -> Fit:
+    """Fits the decoding on matches of validation; with a config, first a head on those of train.
 
-    With a config a head is trained first; without, windows are classified by the model as it is.
+    Without a config, windows are classified by the model as it is.
     """
-    every = config.every if config else 1
-    val = extract_all(found["validation"], detector, every)
     detector, fitted = replace(detector, head=None), {}
+    every = config.every if config else detector.every
+    val = extract_all(matches["validation"], detector, every)
     if config:
-        train = extract_all(found["train"], detector, every)
+        train = extract_all(matches["train"], detector, every)
         loaded = [
             [(load_steps(folder, 0, count_steps(v, every)), marks) for v, folder, marks in part]
             for part in (train, val)
@@ -145,7 +152,7 @@ def fit_detector(
     for (video, _, marks), (times_sec, probs, _, end_sec) in zip(val, scored, strict=True):
         rallies = decode(times_sec, probs, decoding, end_sec)
         measured[video.path.name] = measure_match(to_marks(rallies), marks, end_sec)
-    return fitted, summarise(measured)
+    return Fit(fitted, summarise(measured))
 
 
 def fit_model(
@@ -167,11 +174,6 @@ def fit_model(
         count = sum(len(marks) for _, marks in matches)
         print(f"{split}: {count} rallies in {len(matches)} matches")
     config = None if windows else HeadConfig(every=every)
-    detection, summary = fit_detector(load_detector(path, precision=precision), found, config, seed)
-    update_checkpoint(path, "detection", detection)
-    return summary
-
-
-def held_out_match(data_dir: Path) -> tuple[Path, Marks]:
-    """A match of test (one with marked rallies, if there is one) and its rallies, if any."""
-    return max(present_matches(data_dir, "test"), key=lambda match: len(match[1]) > 0)
+    fit = fit_detector(load_detector(path, precision=precision), found, config, seed)
+    update_checkpoint(path, "detection", fit.detection)
+    return fit.validation

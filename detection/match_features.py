@@ -3,7 +3,7 @@ once, kept on disk in pieces.
 
     folder = extract_match(open_video("final.mp4"), backbone, "final_rallies", every=4)
 
-Step k is the frame on screen at k * every / 30 seconds, picked and made small as the training
+Step k is the frame on screen at k * every / 30 seconds, picked and made small as those of collected
 sequences are. Pieces are whole or not there: a run that was ended goes on where it was. Memory does
 not grow with the match.
 """
@@ -30,29 +30,29 @@ from files import file_sha256, one_writer
 from media.frames import FrameError
 from media.video import CLOCK_SEC, Video, read_sequence_at
 
-GRID_FPS = 30  # of the training sequences
+GRID_FPS = 30  # frames a second of the grid
 PIECE_STEPS = 240  # a file of the cache: 32 s at every 4th frame, half a megabyte
 BATCH_STEPS = 30
 
 
-def count_steps(video: Video, every: int) -> int:
+def count_steps(video: Video, every: float) -> int:
     """How many steps of the grid lie inside the video."""
     return int(np.ceil(round((video.end_sec - CLOCK_SEC) * GRID_FPS / every, 6)))
 
 
 def pieces_dir(
-    out_dir: str | Path, backbone: nn.Sequential, every: int, precision: str = "fp32"
+    out_dir: str | Path, backbone: nn.Sequential, every: float, precision: str = "fp32"
 ) -> Path:
     """Where the pieces lie: named after weights, precision, preprocessing and grid."""
     folder = features_dir(out_dir, backbone, precision)
-    return folder.with_name(f"{folder.name}-every{every}")
+    return folder.with_name(f"{folder.name}-every{every:.6g}")
 
 
 def extract_match(
     video: Video,
     backbone: nn.Sequential,
     out_dir: str | Path,
-    every: int = 1,
+    every: float = 1,
     device: torch.device | str = "cpu",
     on_progress: Callable[[float, float], None] = lambda done_sec, computed_sec: None,
     sha256: str | None = None,
@@ -119,7 +119,7 @@ def _path(folder: Path, piece: int) -> Path:
     return folder / f"{piece:05d}.safetensors"
 
 
-def read_steps(video: Video, first: int, count: int, every: int) -> tuple[np.ndarray, np.ndarray]:
+def read_steps(video: Video, first: int, count: int, every: float) -> tuple[np.ndarray, np.ndarray]:
     """(uint8 RGB frames (K, 3, 224, 224) of the K steps that can be had, bool (count,) which)."""
     rate = GRID_FPS / every
     try:

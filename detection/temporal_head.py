@@ -20,6 +20,7 @@ from tqdm import tqdm
 from annotation.match_marks import Marks
 from detection.match_features import GRID_FPS
 from files import UserError
+from train_utils import epochs_since_best
 
 CROP_STEPS = 256  # of a match, in a training batch
 BATCH_SIZE = 16
@@ -94,8 +95,8 @@ def fit_head(
     """Trains a head on (features (S, 512), rallies) of matches; stops early on validation loss.
 
     Returns the head of the best epoch, in eval mode, and (train loss, validation loss) of each
-    epoch. Steps of unknown features (NaN) teach nothing. Raises UserError where rallies are
-    missing altogether.
+    epoch, means over steps. Steps of unknown features (NaN) teach nothing and count for nothing.
+    Raises UserError where rallies are missing altogether.
     """
     config = config or HeadConfig()
     if not any(marks for _, marks in train) or not any(marks for _, marks in val):
@@ -114,7 +115,7 @@ def fit_head(
         optimizer = torch.optim.AdamW(
             head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
         )
-        history, best_loss, best_epoch, best_state = [], float("inf"), 0, {}
+        history, best_state = [], {}
         for _ in tqdm(range(max_epochs), "Training the head", unit="epoch"):
             head.train()
             losses = [
@@ -122,18 +123,17 @@ def fit_head(
             ]
             head.eval()
             with torch.inference_mode():
-                val_loss = float(
-                    np.mean([_loss(head(x[None]), y[None], w[None]) for x, y, w in sets[1]])
-                )
+                sums = [_loss_sum(head(x[None]), y[None], w[None]) for x, y, w in sets[1]]
+                val_loss = float(sum(sums) / sum(float(w.sum()) for _, _, w in sets[1]))
             history.append((float(np.mean(losses)), val_loss))
             if not np.isfinite(val_loss):
                 raise UserError(
                     f"the head's validation loss became {val_loss}: are all features numbers?"
                 )
-            if val_loss < best_loss:
-                best_loss, best_epoch = val_loss, len(history)
+            since_best = epochs_since_best([loss for _, loss in history])
+            if since_best == 0:
                 best_state = {name: value.clone() for name, value in head.state_dict().items()}
-            if len(history) - best_epoch >= PATIENCE:
+            if since_best >= PATIENCE:
                 break
         head.load_state_dict(best_state)
     return head.eval(), history
@@ -180,14 +180,15 @@ def _at_least(size: int, parts: tuple) -> list[torch.Tensor]:
     return [torch.cat([part, part.new_zeros(short, *part.shape[1:])]) for part in parts]
 
 
-def _loss(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+def _loss_sum(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy (B, S), summed over the steps that are known."""
     losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    return (losses * known).sum() / known.sum().clamp(min=1)
+    return (losses * known).sum()
 
 
 def _step(head: MatchHead, optimizer: torch.optim.Optimizer, batch: list[torch.Tensor]) -> float:
     features, labels, known = batch
-    loss = _loss(head(features), labels, known)
+    loss = _loss_sum(head(features), labels, known) / known.sum().clamp(min=1)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -77,7 +77,10 @@ def build_encoder(
         for k, blocks in enumerate(layers, 1):
             encoder.add_module(f"layer{k}", nn.Sequential(*map(WinogradBlock, blocks)))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    return encoder.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    encoder = encoder.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    if kind == "cuda":
+        torch.cuda.synchronize(device)  # the weights are there before any stream reads them
+    return encoder
 
 
 def fold(backbone: nn.Sequential, precision: str = "fp32") -> nn.Sequential:
@@ -148,8 +151,6 @@ def encoding_pool(device: torch.device | str) -> Iterator[ThreadPoolExecutor]:
             torch.cuda.set_stream(torch.cuda.Stream(device))
         torch.set_num_threads(1)
 
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)  # the encoder's weights are there before any stream reads
     pool = ThreadPoolExecutor(count_streams(device), initializer=prepare)
     try:
         yield pool

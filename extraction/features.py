@@ -1,6 +1,6 @@
 """Frozen features: each frame goes through the backbone once, the result is kept on disk.
 
-    folder = extract_features(Path("Data/train"), names, backbone)
+    folder = extract_features(Path("Data/train"), names, backbone)    # UserError if any failed
     features = load_features(folder / "seq_00001.safetensors")        # (views, 30, 512)
 
 A killed run goes on where it was. Frames are read by media.frames, several sequences ahead of the
@@ -9,12 +9,12 @@ backbone; dataset.SequenceDataset, which is for training on frames, is not neede
 
 import hashlib
 import json
-import os
 import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +33,7 @@ from extraction.encoder import (
     encoding_pool,
     pick_precision,
 )
-from files import UserError, one_writer, write_whole
+from files import UserError, is_remote, one_writer, write_whole
 from media.frames import FrameError, decode_frames, frame_paths, read_bytes
 
 T = TypeVar("T")
@@ -70,6 +70,14 @@ def features_dir(split_dir: str | Path, backbone: nn.Module, precision: str = "f
     return split_dir / "features" / f"resnet18-{backbone_hash(backbone)}-{precision}-{recipe}"
 
 
+@dataclass(frozen=True)
+class Extraction:
+    """What became of a split's features."""
+
+    folder: Path  # <sequence>.safetensors of each sequence, but of those that failed
+    failures: dict[str, str]  # {sequence: why its frames cannot be read}
+
+
 def extract_features(
     split_dir: str | Path,
     sequences: list[str],
@@ -79,22 +87,39 @@ def extract_features(
     device: torch.device | str = "cpu",
     precision: str = "auto",
 ) -> Path:
-    """Computes what is missing or out of date of a split's features, and returns their folder.
+    """The folder of compute_features. Raises UserError at the end, naming every sequence that could
+    not be read; the features of the others are kept."""
+    computed = compute_features(
+        split_dir, sequences, backbone, views, seq_frames, device, precision
+    )
+    refuse_failures(split_dir, computed.failures, len(sequences))
+    return computed.folder
+
+
+def compute_features(
+    split_dir: str | Path,
+    sequences: list[str],
+    backbone: nn.Sequential,
+    views: int = 1,
+    seq_frames: int = 30,
+    device: torch.device | str = "cpu",
+    precision: str = "auto",
+) -> Extraction:
+    """Computes what is missing or out of date of a split's features.
 
     Each sequence becomes <folder>/<sequence>.safetensors: "features", float32 (views, T, 512).
     A file counts as done when it is whole, holds enough views, and was made from the bytes that
     the frames have now; names, sizes and times of the frames that are as they were vouch for the
-    bytes. Memory does not grow with the number of sequences. Raises UserError at the end, naming
-    every sequence that could not be read (the others are kept), or at once when a file cannot be
-    written.
+    bytes. Memory does not grow with the number of sequences. The encoder is built for the first
+    sequence that needs it. Raises UserError at once when a file cannot be written.
     """
     if views < 1:
         raise UserError(f"views must be at least 1 (the sequence itself), not {views}")
     split_dir = Path(split_dir)
     precision = pick_precision(precision, device)
     folder = features_dir(split_dir, backbone, precision)
-    encoder = build_encoder(backbone, device, precision)
-    failures = []
+    get_encoder = build_once(lambda: build_encoder(backbone, device, precision))
+    failures = {}
     title = f"Features {split_dir.name}"
     with (
         one_writer(folder),
@@ -104,20 +129,37 @@ def extract_features(
         remove_leftovers(folder)
 
         def compute(sequence: str) -> None:
-            compute_sequence(encoder, split_dir, sequence, folder, views, seq_frames)
+            compute_sequence(get_encoder, split_dir, sequence, folder, views, seq_frames)
 
         for sequence, job in read_ahead(pool, sequences, compute, 2 * count_streams(device)):
             try:
                 job.result()
                 bar.update(seq_frames)
             except FrameError as error:
-                failures.append(f"{sequence}: {error.reason}")
-    report_failures(split_dir, failures, len(sequences))
-    return folder
+                failures[sequence] = error.reason
+    return Extraction(folder, failures)
+
+
+def build_once(build: Callable[[], T]) -> Callable[[], T]:
+    """What build() gives: built when it is first asked for, by one thread, for all of them."""
+    building, built = threading.Lock(), []
+
+    def get() -> T:
+        with building:
+            if not built:
+                built.append(build())
+            return built[0]
+
+    return get
 
 
 def compute_sequence(
-    encoder: nn.Module, split_dir: Path, sequence: str, folder: Path, views: int, seq_frames: int
+    get_encoder: Callable[[], nn.Module],
+    split_dir: Path,
+    sequence: str,
+    folder: Path,
+    views: int,
+    seq_frames: int,
 ) -> None:
     """Computes a sequence's features into the folder unless they are there.
 
@@ -136,21 +178,28 @@ def compute_sequence(
             save_features(path, cached, fingerprint, stamp)
         return
     frames = torch.from_numpy(decode_frames(encoded, frames_dir))
+    encoder = get_encoder()
     features = [encode(encoder, augment(frames, sequence, view)) for view in range(views)]
     save_features(path, torch.stack(features), fingerprint, stamp)  # (V, T, D)
 
 
-def report_failures(split_dir: Path, failures: list[str], count: int) -> None:
-    """Raises UserError if there are any."""
+def refuse_failures(split_dir: str | Path, failures: dict[str, str], count: int) -> None:
+    """Raises UserError if any of so many sequences failed: {sequence: why}."""
     if failures:
+        named = "".join(f"\n  - {sequence}: {why}" for sequence, why in failures.items())
         raise UserError(
             f"{len(failures)} of {count} sequences of {split_dir} have no features (the others "
-            "are kept); mend or remove:\n  - " + "\n  - ".join(failures)
+            f"are kept); mend or remove:{named}"
         )
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed run left half-written; for the process that holds the folder."""
+    """Removes what a killed run left half-written; for the process that holds the folder.
+
+    A remote folder is held by nobody: there, half-written files may be another machine's.
+    """
+    if is_remote(folder):
+        return
     for leftover in folder.glob(".*.part"):
         leftover.unlink(missing_ok=True)
 
@@ -169,7 +218,7 @@ def read_ahead(
 
 def stamp_frames(frames_dir: Path) -> str:
     """Changes with names, sizes and times of a sequence's frames; "" where they cannot be had."""
-    if hasattr(frames_dir, "fs"):  # no times to go by on remote file systems
+    if is_remote(frames_dir):  # no times to go by there
         return ""
     try:
         stats = [(path.name, path.stat()) for path in frame_paths(frames_dir)]
@@ -229,5 +278,5 @@ def list_sequences(split_dir: Path) -> list[str]:
         raise UserError(
             f"{split_dir} {'has no folder sequences/' if split_dir.is_dir() else 'is not there'}"
         )
-    entries = folder.iterdir() if hasattr(folder, "fs") else os.scandir(folder)
+    entries = folder.iterdir()
     return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())

@@ -6,33 +6,26 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from extraction.encoder import best_device, pick_precision
-from extraction.features import extract_features, features_dir, is_cached, load_features
-from files import UserError
-from media.frames import FrameError, read_bytes
+from extraction.encoder import best_device
+from extraction.features import compute_features, load_features
 
 
 def predict_sequences(model: nn.Module, split_dir: Path, sequences: list[str]) -> dict[str, float]:
     """{sequence: probability of class 1} by a RES_LSTM in eval mode.
 
     Features that are not cached are computed, about a second each. Sequences that cannot be read
-    are named on stderr and left out.
+    are named on stderr and left out. Raises UserError when features cannot be written.
     """
-    seq_frames, device = model.config.seq_frames, best_device()
-    precision = pick_precision("auto", device)
-    try:
-        extract_features(split_dir, sequences, model.backbone, 1, seq_frames, device, precision)
-    except UserError as error:  # the page shows those that cannot be read as such
-        print(f"without suggestions: {error}", file=sys.stderr)
-    folder = features_dir(split_dir, model.backbone, precision)
+    seq_frames = model.config.seq_frames
+    computed = compute_features(
+        split_dir, sequences, model.backbone, seq_frames=seq_frames, device=best_device()
+    )
+    for sequence, reason in computed.failures.items():
+        print(f"no suggestion for {sequence}: {reason}", file=sys.stderr)
     probs = {}
     with torch.inference_mode():
         for name in sequences:
-            path = folder / f"{name}.safetensors"
-            try:
-                _, fingerprint = read_bytes(split_dir / "sequences" / name, seq_frames)
-            except FrameError:  # named above
-                continue
-            if is_cached(path, fingerprint, 1, seq_frames):
-                probs[name] = model.classify(load_features(path)[:1]).sigmoid().item()
+            if name not in computed.failures:
+                features = load_features(computed.folder / f"{name}.safetensors")[:1]
+                probs[name] = model.classify(features).sigmoid().item()
     return probs

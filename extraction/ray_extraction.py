@@ -4,7 +4,6 @@ connect(address)
 folder = extract_on_ray(split_dir, names, backbone)
 """
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -12,10 +11,11 @@ from torch import nn
 
 from extraction.encoder import build_encoder, encoding_pool
 from extraction.features import (
+    build_once,
     compute_sequence,
     features_dir,
+    refuse_failures,
     remove_leftovers,
-    report_failures,
 )
 from extraction.ray_cluster import choose_precision, map_on_actors
 from files import UserError, one_writer
@@ -36,22 +36,20 @@ def extract_on_ray(
 
     split_dir is one folder for all machines, by path or by address.
     """
-    if not hasattr(split_dir, "fs"):
-        split_dir = split_dir.resolve()
+    split_dir = split_dir.resolve()  # workers have working folders of their own
     precision = choose_precision(precision)
     folder = features_dir(split_dir, backbone, precision)
-    with nullcontext() if hasattr(folder, "fs") else one_writer(folder):
-        if not hasattr(folder, "fs"):
-            remove_leftovers(folder)
+    with one_writer(folder):
+        remove_leftovers(folder)
         about = (backbone, split_dir, folder, views, seq_frames, precision)
         rows = map_on_actors(SequenceEncoder, about, sequences, MOST_SEQUENCES)
-        failures = []
+        failures = {}
         for row in rows:
             if row["end"]:
                 raise UserError(row["end"])
             if row["problem"]:
-                failures.append(f"{row['item']}: {row['problem']}")
-    report_failures(split_dir, sorted(failures), len(sequences))
+                failures[row["item"]] = row["problem"]
+    refuse_failures(split_dir, dict(sorted(failures.items())), len(sequences))
     return folder
 
 
@@ -60,7 +58,7 @@ class SequenceEncoder:
 
     def __init__(self, backbone, split_dir, folder, views, seq_frames, precision):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"  # no core each for MPS
-        self.encoder = build_encoder(backbone, self.device, precision)
+        self.get_encoder = build_once(lambda: build_encoder(backbone, self.device, precision))
         self.where = split_dir, folder, views, seq_frames
 
     def __call__(self, batch: dict) -> dict:
@@ -68,7 +66,7 @@ class SequenceEncoder:
 
         def compute(name: str) -> tuple[str, str]:
             try:
-                compute_sequence(self.encoder, split_dir, name, *rest)
+                compute_sequence(self.get_encoder, split_dir, name, *rest)
             except FrameError as error:
                 return error.reason, ""
             except UserError as error:  # raised, Ray would wrap it in pages of its own

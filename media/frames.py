@@ -4,7 +4,6 @@ Imports no torch, so that collecting and labelling start at once.
 """
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
@@ -29,8 +28,7 @@ class FrameError(Exception):
 
 def frame_names(folder: Path) -> list[str]:
     """The image files of a sequence's folder, in the order of their numbers."""
-    remote = hasattr(folder, "fs")  # a path of fsspec
-    names = [path.name for path in folder.iterdir()] if remote else os.listdir(folder)
+    names = [path.name for path in folder.iterdir()]
     images = [n for n in names if n[0] != "." and n.lower().endswith(FRAME_SUFFIXES)]
     return sorted(images, key=lambda n: [int(s) for s in NUMBER.findall(n.rpartition(".")[0])])
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
 from annotation.match_marks import Marks
@@ -18,8 +17,8 @@ from detection.records import default_dir
 from files import UserError
 from output.editor_files import export
 from output.reel import make_clips, make_reel, pad_rallies
-from output.report import prepare_video, save_report
-from output.results import detect_and_save
+from output.report import Facts, prepare_video, save_report
+from output.results import SavedMatch, detect_and_save
 
 Say = Callable[[str], None]  # print, or what keeps the line for later
 BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {remaining} left"
@@ -52,29 +51,29 @@ def detect_one(match: Path | str, detector, request: MatchRequest, say: Say) -> 
     """Detects one match, and writes and says all that is asked for."""
     path = fetch(match, request.data_dir)
     folder = request.out_dir / default_dir(path).name if request.out_dir else default_dir(path)
-    result, rallies, about = detect_and_save(path, detector, folder, request.force)
-    play = rallies["duration_sec"].sum() / result.video.end_sec
-    speed = about["speed"]["times_real_time"]
+    saved = detect_and_save(path, detector, folder, request.force)
+    rallies, video = saved.rallies, saved.result.video
+    in_play = rallies["duration_sec"].sum() / video.end_sec
     say(
-        f"{path.name}: {len(rallies)} {'rally' if len(rallies) == 1 else 'rallies'}, {play:.0%} of "
-        f"{clock(result.video.end_sec)} in play"
-        + (f", at {speed:.1f}x real time" if speed else "")
-        + (" (of synthetic training data)" if about["model"].get("synthetic") else "")
+        f"{path.name}: {len(rallies)} {'rally' if len(rallies) == 1 else 'rallies'}, "
+        f"{in_play:.0%} of {clock(video.end_sec)} in play"
+        + (f", at {saved.times_real_time:.1f}x real time" if saved.times_real_time else "")
+        + (" (of synthetic training data)" if detector.synthetic else "")
     )
-    if about["corrected"]:
+    if saved.corrected:
         say(
             f"  {folder / 'rallies.csv'} was corrected by a person: it stays, and all else is made "
             "from it (--force detects them anew)"
         )
-    for start, end in about["damaged"]:
+    for start, end in saved.result.unknown:
         say(f"  nothing is known from {clock(start)} to {clock(end)}: the file is damaged there")
     cuts = pad_rallies(
-        to_marks(rallies), request.pre_roll_sec, request.post_roll_sec, result.video.end_sec
+        to_marks(rallies), request.pre_roll_sec, request.post_roll_sec, video.end_sec
     )
     problems = []
     for make in (
-        lambda: make_report(result, rallies, about, folder, say),
-        lambda: make_exports(result, rallies, cuts, folder, request.exports, say),
+        lambda: make_report(saved, folder, say),
+        lambda: make_exports(saved, cuts, folder, request.exports, say),
         lambda: make_films(path, cuts, folder, request.reel, request.clips, say),
     ):
         try:
@@ -93,27 +92,32 @@ def fetch(match: Path | str, data_dir: Path) -> Path:
     return path
 
 
-def make_report(result, rallies: pd.DataFrame, about: dict, folder: Path, say: Say) -> None:
+def make_report(saved: SavedMatch, folder: Path, say: Say) -> None:
+    result, detector = saved.result, saved.result.detector
     with share_bar("a copy that browsers play") as on_progress:
         played, offset_sec = prepare_video(result.video.path, folder, on_progress)
-    shown = {name: about[name] for name in ("damaged", "fps", "settings")}
-    shown |= {"synthetic": bool(about["model"].get("synthetic"))}
-    shown |= {"model": about["model"]["file"], "weights": about["model"]["weights_name"]}
-    if speed := about["speed"]["times_real_time"]:
-        shown["times_real_time"] = speed
-    probs = (result.times_sec, result.probs)
-    page = save_report(folder, played, rallies, probs, result.video.end_sec, shown, offset_sec)
+    facts = Facts(
+        model=detector.path.name,
+        weights=detector.weights_name,
+        synthetic=detector.synthetic,
+        fps=float(result.fps),
+        times_real_time=saved.times_real_time,
+        unknown=result.unknown,
+        settings=saved.record["settings"],
+    )
+    probs, end_sec = (result.times_sec, result.probs), result.video.end_sec
+    page = save_report(folder, played, saved.rallies, probs, end_sec, facts, offset_sec)
     say(f"  {page}: look, correct, save; the table and the picture lie beside it")
 
 
-def make_exports(
-    result, rallies: pd.DataFrame, cuts: Marks, folder: Path, kinds: list[str], say: Say
-) -> None:
+def make_exports(saved: SavedMatch, cuts: Marks, folder: Path, kinds: list[str], say: Say) -> None:
     """The files for editors and the like that are asked for."""
     if kinds:
-        path, end_sec = result.video.path, result.video.end_sec
-        for each in export(kinds, folder, path, result.fps, end_sec, to_marks(rallies), cuts):
-            say(f"  {each}")
+        video, rallies = saved.result.video, to_marks(saved.rallies)
+        for path in export(
+            kinds, folder, video.path, saved.result.fps, video.end_sec, rallies, cuts
+        ):
+            say(f"  {path}")
 
 
 def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool, say: Say) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,8 +26,19 @@ TEMPLATE = Path(__file__).parent / "pages" / "report.html"
 PLACE = "REPORT_DATA"  # stands in the template where the data goes
 VALUES_PER_SEC = 5
 MOST_VALUES = 5 * 7200  # those of two hours: longer matches have fewer a second
-DEFAULT_FPS = 30.0
-NOT_FACTS = {"synthetic", "damaged", "fps", "times_real_time", "settings"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the page tells of a match besides its rallies, and of how they were found."""
+
+    model: str = ""  # the file's name
+    weights: str = ""  # of the backbone
+    synthetic: bool = False  # whether it has learnt from drawn matches: said in the header
+    fps: float = 30.0  # of the match: how long a frame lasts
+    times_real_time: float | None = None
+    unknown: list[tuple[float, float]] = field(default_factory=list)  # not known: hatched
+    settings: dict = field(default_factory=dict)  # {name: value} of all else
 
 
 def prepare_video(
@@ -62,7 +74,7 @@ def save_report(
     rallies: pd.DataFrame,
     probabilities: tuple[np.ndarray, np.ndarray],
     duration_sec: float,
-    about: dict,
+    facts: Facts,
     offset_sec: float = 0.0,
 ) -> Path:
     """Writes folder/report.html, whole, and returns its path.
@@ -73,10 +85,6 @@ def save_report(
     times in order, NaN where nothing is known. duration_sec is the match's. Times count from the
     first frame.
 
-    Of about, all of it optional: synthetic (bool, said in the header), damaged (list of
-    (start_sec, end_sec), hatched), fps (how long a frame lasts), times_real_time (float), settings
-    (dict), and anything else, such as model or weights, which is shown under its name.
-
     Raises UserError when it cannot be written.
     """
     times_sec, probs = thin_probabilities(*probabilities)
@@ -86,17 +94,16 @@ def save_report(
         (round(float(start), 3), round(float(end), 3), _number(sure, 4))
         for start, end, sure in columns
     ]
-    stretches = [*about.get("damaged", []), *unknown_stretches(times_sec, probs)]
     data = {
         "name": name,
         "url": video_url(video, folder),
         "key": hashlib.sha256(json.dumps([name, duration_sec, rows]).encode()).hexdigest()[:16],
         "duration_sec": round(float(duration_sec), 3),
         "offset_sec": float(offset_sec),
-        "frame_sec": 1 / float(about.get("fps", DEFAULT_FPS)),
-        "synthetic": bool(about.get("synthetic", False)),
-        "facts": list_facts(about),
-        "unknown": merge_stretches(stretches),
+        "frame_sec": 1 / facts.fps,
+        "synthetic": facts.synthetic,
+        "facts": list_facts(facts),
+        "unknown": [(round(start, 2), round(end, 2)) for start, end in facts.unknown],
         "step_sec": usual_step_sec(times_sec),
         "rallies": rows,
         "times_sec": [round(float(time), 2) for time in times_sec],
@@ -145,40 +152,18 @@ def thin_probabilities(times_sec: np.ndarray, probs: np.ndarray) -> tuple[np.nda
     return np.add.reduceat(times_sec, firsts) / counts, np.add.reduceat(probs, firsts) / counts
 
 
-def unknown_stretches(times_sec: np.ndarray, probs: np.ndarray) -> list[tuple[float, float]]:
-    """(start_sec, end_sec) of each run of NaN among probs (N,), half a step beyond it each way."""
-    unknown = np.concatenate([[False], np.isnan(probs), [False]])
-    turns = np.flatnonzero(unknown[1:] != unknown[:-1]).reshape(-1, 2)
-    half_sec = usual_step_sec(times_sec) / 2
-    return [
-        (max(0.0, times_sec[first] - half_sec), times_sec[beyond - 1] + half_sec)
-        for first, beyond in turns
-    ]
-
-
 def usual_step_sec(times_sec: np.ndarray) -> float:
     """From one time (N,) to the next, the median; 1 where there are none to tell."""
     return float(np.median(np.diff(times_sec))) if len(times_sec) > 1 else 1.0
 
 
-def merge_stretches(stretches: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The same stretches of time, in order, none over another; to the hundredth of a second."""
-    merged = []
-    for start, end in sorted((round(float(s), 2), round(float(e), 2)) for s, e in stretches):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def list_facts(about: dict) -> list[tuple[str, str]]:
+def list_facts(facts: Facts) -> list[tuple[str, str]]:
     """What the page tells of how the rallies were found, as (what, value) in words."""
-    facts = [(key.replace("_", " "), str(about[key])) for key in about if key not in NOT_FACTS]
-    if "times_real_time" in about:
-        facts.append(("speed", f"{about['times_real_time']:.1f} times real time"))
-    facts += [(key.replace("_", " "), str(v)) for key, v in about.get("settings", {}).items()]
-    return facts
+    listed = {"model": facts.model, "weights": facts.weights}
+    if facts.times_real_time:
+        listed["speed"] = f"{facts.times_real_time:.1f} times real time"
+    listed |= facts.settings
+    return [(name.replace("_", " "), str(value)) for name, value in listed.items() if value != ""]
 
 
 def _number(value: float, digits: int) -> float | int | None:

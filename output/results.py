@@ -8,7 +8,7 @@ import hashlib
 import platform
 import sys
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import torch
 
 from annotation.match_marks import read_marks
 from detection.decoding import COLUMNS
-from detection.detector import Detector, Result, detect_match, unknown_stretches
+from detection.detector import Detector, Result, detect_match
 from detection.match_features import GRID_FPS
 from detection.records import is_corrected, read_record, save_record
 from extraction.backbones import backbone_hash
@@ -30,10 +30,21 @@ with suppress(ImportError):  # not on Windows
     import resource
 
 
+@dataclass(frozen=True)
+class SavedMatch:
+    """A detected match whose folder is written."""
+
+    result: Result
+    rallies: pd.DataFrame  # those that stand: a person's, or those of the result
+    corrected: bool  # whether they are a person's
+    record: dict  # rallies.json
+    times_real_time: float | None  # None: features of an earlier run say nothing about the speed
+
+
 def detect_and_save(
     path: Path, detector: Detector, folder: Path, force: bool = False
-) -> tuple[Result, pd.DataFrame, dict]:
-    """(what was detected, rallies that stand, rallies.json) of a match, all of it in its folder.
+) -> SavedMatch:
+    """Detects a match and saves it in its folder.
 
     Raises UserError for what is no video, where the folder is another's, and as save_result does.
     """
@@ -41,14 +52,15 @@ def detect_and_save(
     sha256 = file_sha256(path)
     check_folder(folder, path, sha256, force)
     result = detect_match(path, detector, folder, sha256=sha256)
-    return result, *save_result(result, folder, force)
+    return save_result(result, folder, force)
 
 
-def save_result(result: Result, folder: Path, force: bool = False) -> tuple[pd.DataFrame, dict]:
-    """Writes a match's tables and picture; returns (rallies that stand, rallies.json).
+def save_result(result: Result, folder: Path, force: bool = False) -> SavedMatch:
+    """Writes a match's tables and picture.
 
-    Those of a person are what rallies.csv holds when it is not as it was written here, unless
-    force says to write over it. Raises UserError when it is no table of rallies of this match.
+    The rallies that stand are a person's, those in rallies.csv, where that is not as it was written
+    here and force does not say to write over it. Raises UserError when it is no table of rallies of
+    this match.
     """
     csv = folder / "rallies.csv"
     with one_writer(folder, ".results.lock"):
@@ -65,11 +77,10 @@ def save_result(result: Result, folder: Path, force: bool = False) -> tuple[pd.D
             ours = new
         columns = {"time_sec": result.times_sec.round(3), "probability": result.probs.round(4)}
         write_table(folder / "probabilities.csv", pd.DataFrame(columns))
-        about = describe_result(result, rallies, corrected) | {"written_sha256": ours}
-        save_record(folder, about)
-        synthetic = bool(about["model"].get("synthetic"))
-        plot_timeline(result, rallies, folder / "timeline.png", synthetic)
-    return rallies, about
+        record = describe_result(result, rallies, corrected) | {"written_sha256": ours}
+        save_record(folder, record)
+        plot_timeline(result, rallies, folder / "timeline.png", result.detector.synthetic)
+    return SavedMatch(result, rallies, corrected, record, record["speed"]["times_real_time"])
 
 
 def check_folder(folder: Path, video: Path, sha256: str, force: bool = False) -> None:
@@ -107,7 +118,7 @@ def read_rallies(path: Path, duration_sec: float) -> pd.DataFrame:
 def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> dict:
     """All of rallies.json but written_sha256; rallies are those that stand."""
     video, detector = result.video, result.detector
-    fps = result.fps
+    fps, model_config = result.fps, detector.model.config
     steps = np.diff(video.times_sec)
     rows = [
         {
@@ -120,7 +131,7 @@ def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> d
         }
         for k, row in enumerate(rallies.to_dict("records"))
     ]
-    whole = result.computed_sec > 0.95 * video.end_sec
+    all_computed = result.computed_sec > 0.95 * video.end_sec
     return {
         "video": video.path.name,
         "video_sha256": result.sha256,
@@ -130,18 +141,23 @@ def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> d
         "variable_rate": bool(len(steps) and steps.max() - steps.min() > 2.5 * CLOCK_SEC),
         "rallies": rows,
         "corrected": corrected,
-        "damaged": [[round(a, 3), round(b, 3)] for a, b in unknown_stretches(result)],
+        "damaged": [[round(a, 3), round(b, 3)] for a, b in result.unknown],
         "settings": {
             **asdict(detector.decoding),
             "fitted": detector.fitted,
             "reads": "windows" if detector.head is None else "head",
-            "features_per_sec": GRID_FPS / detector.every,
+            "features_per_sec": round(GRID_FPS / detector.every, 6),
+            "hop_sec": round(detector.hop_sec, 6),
             "precision": detector.precision,
         },
         "model": {
             "file": detector.path.name,
             "backbone_hash": backbone_hash(detector.model.backbone),
-            "class_names": list(detector.model.config.class_names),
+            "class_names": list(model_config.class_names),
+            "seq_frames": model_config.seq_frames,
+            "fps": model_config.fps,
+            "resize": model_config.resize,
+            "weights_name": detector.weights_name,
             **detector.about,
         },
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
@@ -149,7 +165,7 @@ def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> d
         "speed": {
             "wall_sec": round(result.wall_sec, 2),
             "computed_sec": round(result.computed_sec, 2),
-            "times_real_time": round(video.end_sec / result.wall_sec, 3) if whole else None,
+            "times_real_time": round(video.end_sec / result.wall_sec, 3) if all_computed else None,
             "peak_rss_mb": peak_rss_mb(),
         },
     }

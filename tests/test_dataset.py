@@ -139,6 +139,15 @@ def test_features_read_one_by_one_are_those_held_in_memory(tmp_path):
         FeatureDataset(tmp_path, table, views=2, most_bytes=0)
 
 
+def test_fewer_views_than_asked_for_are_an_error_and_not_copied(tmp_path):
+    for name, views in [("seq_00001", 1), ("seq_00002", 4)]:
+        save_features(tmp_path / f"{name}.safetensors", torch.randn(views, 30, 512), "")
+    table = pd.DataFrame({"sequence": ["seq_00001", "seq_00002"], "label": [0, 1]})
+    with pytest.raises(UserError, match=r"seq_00001.safetensors holds features \(1, 30, 512\)"):
+        FeatureDataset(tmp_path, table, views=4)
+    assert len(FeatureDataset(tmp_path, table)) == 2
+
+
 def test_unlabelled_folders_can_be_passed_over_on_request(data):
     write_sequence(data / "test" / "sequences" / "seq_00003", 0, seed=3)
     assert "seq_00003" in problems(data)

@@ -52,7 +52,7 @@ def test_standardise_makes_the_features_comparable_before_the_lstm(model):
     same = RES_LSTM(model.backbone).eval()
     same.load_state_dict(model.state_dict())
     model.eval().standardise(features.split(3))
-    scaled = (features - features.mean((0, 1))) / features.reshape(-1, 512).std(0)
+    scaled = (features - features.mean((0, 1))) / features.reshape(-1, 512).std(0, correction=0)
     assert torch.allclose(model.classify(features), same.classify(scaled), atol=1e-5)
     assert not torch.allclose(model.classify(features), same.classify(features), atol=1e-3)
 
@@ -77,18 +77,39 @@ def test_features_carry_no_gradient(model):
 
 def test_a_saved_model_comes_back_whole(model, tmp_path):
     model.standardise([torch.rand(4, 30, 512)])
-    save_model(tmp_path / "m.pth", model, "random (seed 0)", threshold=0.4, epoch=3)
+    save_model(tmp_path / "m.pth", model, "random (seed 0)", epoch=3)
     loaded, checkpoint = load_model(tmp_path / "m.pth")
     features = torch.rand(2, 30, 512)
     assert torch.equal(loaded.classify(features), model.eval().classify(features))
     assert loaded.config == model.config and not loaded.training
-    assert checkpoint["threshold"] == 0.4 and checkpoint["about"]["epoch"] == 3
+    assert checkpoint["about"]["epoch"] == 3
     assert checkpoint["weights_name"] == "random (seed 0)"
 
 
 def test_class_names_travel_with_the_model(backbone, tmp_path):
     save_model(tmp_path / "m.pth", RES_LSTM(backbone, ModelConfig(class_names=("a", "b"))), "x")
     assert load_model(tmp_path / "m.pth")[0].config.class_names == ("a", "b")
+
+
+def test_a_model_records_the_frames_and_the_rate_of_its_sequences(backbone, tmp_path):
+    config = ModelConfig(seq_frames=15, fps=10.0, resize="area")
+    save_model(tmp_path / "m.pth", RES_LSTM(backbone, config), "x")
+    assert load_model(tmp_path / "m.pth")[0].config == config
+
+
+def test_a_file_of_version_1_is_read_as_what_it_is(model, tmp_path):
+    save_model(tmp_path / "m.pth", model, "x")
+    changed(tmp_path / "m.pth", as_version_1)
+    old, _ = load_model(tmp_path / "m.pth")
+    assert old.lstm.dropout == 0 and old.head[2].p == 0.3  # as it was trained
+    assert old.config.fps is None and old.config.seq_frames == 30  # the rate was not recorded
+    features = torch.rand(2, 30, 512)
+    assert torch.equal(old.classify(features), model.eval().classify(features))
+
+
+def as_version_1(checkpoint):
+    checkpoint["version"] = 1
+    del checkpoint["model_config"]["fps"], checkpoint["model_config"]["resize"]
 
 
 def changed(path, change):
@@ -137,7 +158,9 @@ def test_a_pickle_with_code_in_it_is_not_run(tmp_path):
         load_model(tmp_path / "m.pth")
 
 
-@pytest.mark.parametrize("wrong", [{"dropout": 1.0}, {"hidden_size": 0}, {"class_names": ("a",)}])
+@pytest.mark.parametrize(
+    "wrong", [{"dropout": 1.0}, {"hidden_size": 0}, {"fps": 0.0}, {"class_names": ("a",)}]
+)
 def test_a_config_that_makes_no_model_is_refused(wrong):
     with pytest.raises(UserError):
         ModelConfig(**wrong)

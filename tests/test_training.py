@@ -8,9 +8,11 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 
 import train_utils
+from dataset import FeatureDataset
+from extraction.features import save_features
 from files import UserError
 from model import RES_LSTM, ModelConfig, load_model
-from train_utils import TrainConfig, evaluate, fit, seed_everything
+from train_utils import TrainConfig, epochs_since_best, evaluate, fit, seed_everything
 
 
 class Features(torch.utils.data.Dataset):
@@ -22,12 +24,16 @@ class Features(torch.utils.data.Dataset):
         noise = torch.randn(count, 30, 512, generator=generator)
         self.features = noise + shift * labels.view(-1, 1, 1)
         self.table = pd.DataFrame({"label": labels.numpy()})
+        self.labels = labels.float()
 
     def __len__(self):
         return len(self.table)
 
     def __getitem__(self, k):
-        return self.features[k], torch.tensor(float(self.table["label"][k]))
+        return self.features[k], self.labels[k]
+
+    def plain_batches(self, size):
+        return self.features.split(size)
 
 
 def run(backbone, run_dir, seed=0, shift=0.5, **settings):
@@ -83,6 +89,17 @@ def test_evaluate_counts_every_sequence_once_whatever_the_batch(model):
     np.testing.assert_allclose(probs, expected, atol=1e-6)
 
 
+def test_evaluation_sees_the_sequences_themselves_and_training_their_views(model, tmp_path):
+    views = torch.randn(3, 4, 30, 512)
+    for k, features in enumerate(views):
+        save_features(tmp_path / f"{k}.safetensors", features, "")
+    table = pd.DataFrame({"sequence": ["0", "1", "2"], "label": [0, 1, 0]})
+    plain, augmented = (FeatureDataset(tmp_path, table, count) for count in (1, 4))
+    assert np.array_equal(evaluate(model, augmented)[1], evaluate(model, plain)[1])
+    drawn = {float(augmented[0][0][0, 0]) for _ in range(50)}
+    assert drawn == {float(view[0, 0]) for view in views[0]}
+
+
 def test_training_loss_and_accuracy_are_means_over_sequences(backbone, monkeypatch):
     seed_everything(0)
     # Without dropout, a learning rate of 0 makes the epoch an evaluation.
@@ -104,6 +121,13 @@ def test_training_stops_when_validation_no_longer_improves(backbone, tmp_path, m
     assert len(history) == 5
     assert capsys.readouterr().out.endswith("Early stopping triggered!\n")
     assert load_model(tmp_path / "best_model.pth")[1]["about"]["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("val_losses", "count"), [([3.0], 0), ([3, 2, 1], 0), ([1, 2, 3], 2), ([3, 1, 1, 2], 2)]
+)
+def test_a_loss_that_only_equals_the_best_one_is_no_improvement(val_losses, count):
+    assert epochs_since_best(val_losses) == count
 
 
 def test_a_loss_that_is_not_a_number_stops_with_a_reason(backbone, tmp_path):

@@ -112,6 +112,15 @@ def test_broken_sequences_are_left_out_and_said(short, capsys):
     assert "seq_00002: 2 frames instead of 3" in capsys.readouterr().err
 
 
+def test_a_full_disk_is_an_error_and_no_silence(short, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("files.os.fsync", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        load_probs(short[1], short[0], NAMES[:2])
+
+
 def test_a_sequence_that_broke_after_its_features_were_kept_is_left_out_too(short):
     split_dir, path = short
     assert list(load_probs(path, split_dir, NAMES[:2])) == NAMES[:2]

@@ -3,7 +3,16 @@ import itertools
 import numpy as np
 import pytest
 
-from detection.decoding import COLUMNS, Decoding, best_path, decode, fit_decoding, score, to_marks
+from detection.decoding import (
+    COLUMNS,
+    Decoding,
+    best_path,
+    decode,
+    fit_decoding,
+    score,
+    to_marks,
+    unknown_stretches,
+)
 from files import UserError
 
 PLAIN = Decoding(threshold=0.5, rally_cost=0.5, min_rally_sec=1.0, min_gap_sec=1.0)
@@ -137,3 +146,11 @@ def test_fitting_learns_to_leave_out_what_is_too_short_to_be_a_rally():
 def test_what_is_shorter_than_the_minimum_is_left_out_and_not_lengthened():
     strict = Decoding(rally_cost=0.1, min_rally_sec=4.0, min_gap_sec=1.0)
     assert decode_text("........######..........##########........", strict) == [(11.75, 16.75)]
+
+
+def test_a_stretch_that_is_not_known_ends_half_way_to_the_next_step_or_with_the_match():
+    probs = np.array([np.nan, 0.1, np.nan, np.nan, 0.2, np.nan])
+    stretches = unknown_stretches(np.arange(6) * 2.0, probs, 11.7)
+    assert stretches == [(0, 1), (3, 7), (9, 11.7)]
+    assert unknown_stretches(np.array([0.5, 1.0]), np.array([np.nan, np.nan]), 1.5) == [(0, 1.5)]
+    assert unknown_stretches(np.array([]), np.array([]), 5.0) == []

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from detection import detector, temporal_head
+from detection import detector
 from detection.detector import head_probs
 from detection.match_features import PIECE_STEPS
 from detection.temporal_head import HeadConfig, MatchHead, fit_head, hold_last, label_steps
@@ -60,8 +60,21 @@ def test_the_head_of_the_best_epoch_is_kept(fitted):
     features, marks = match_of(9)
     labels, known = label_steps(features, marks, 4)
     with torch.inference_mode():
-        loss = temporal_head._loss(head(features[None]), labels[None], known[None])
-    assert float(loss) == pytest.approx(min(val for _, val in history), rel=1e-5)
+        logits = head(features[None])[0]
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    assert known.all() and float(loss) == pytest.approx(min(val for _, val in history), rel=1e-5)
+
+
+def test_validation_loss_is_a_mean_over_steps_not_over_matches():
+    """A minute of a match weighs less than an hour of another."""
+    long, short = match_of(9, steps=3000), match_of(10, steps=300)
+    train = [match_of(k) for k in range(2)]
+    losses = [
+        fit_head(train, val, SMALL, max_epochs=1)[1][0][1]
+        for val in ([long], [short], [long, short])
+    ]
+    assert losses[2] == pytest.approx((10 * losses[0] + losses[1]) / 11, rel=1e-4)
+    assert abs(losses[0] - losses[1]) > 1e-3  # else any mean would do
 
 
 def test_unknown_steps_teach_nothing():

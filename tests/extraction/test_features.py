@@ -75,6 +75,14 @@ def test_the_second_time_nothing_is_computed(data, names, backbone, encoded):
     assert encoded == [FRAMES] * 4
 
 
+def test_the_encoder_is_built_only_where_something_is_missing(data, names, backbone, monkeypatch):
+    extract(data / "train", names, backbone)
+    monkeypatch.setattr(features_module, "build_encoder", None)
+    extract(data / "train", names, backbone)
+    with pytest.raises(TypeError):
+        extract(data / "test", names[:1], backbone)
+
+
 def test_a_changed_frame_is_computed_again_and_its_neighbours_are_not(
     data, names, backbone, encoded
 ):

@@ -20,11 +20,12 @@ from conftest import number_in, write_damaged_video, write_video
 from detection import fitting, match_features, temporal_head
 from detection.decoding import Decoding
 from detection.detector import load_detector
+from detection.match_features import load_steps
 from detection.records import default_dir
 from detection.temporal_head import HeadConfig
 from files import UserError
-from media.video import open_video
-from model import RES_LSTM, load_model, save_model, update_checkpoint
+from media.video import open_video, read_sequence_at
+from model import RES_LSTM, ModelConfig, load_model, save_model, update_checkpoint
 from output import results
 from output.proposals import detect_proposals
 from output.results import frame_at, timecode
@@ -256,6 +257,34 @@ def test_fit_without_marked_matches_says_what_to_do(fitted, tmp_path):
         detect("fit", "--model", fitted[0], "--data", tmp_path / "Data")
 
 
+def test_windows_are_taken_at_the_rate_of_the_models_sequences(
+    backbone, match, tmp_path, monkeypatch
+):
+    def numbers(_encoder, frames):
+        found = [number_in(frame.numpy().transpose(1, 2, 0)) for frame in frames]
+        return torch.tensor(found, dtype=torch.float32)[:, None].expand(-1, 512)
+
+    monkeypatch.setattr(match_features, "encode", numbers)
+    model = tmp_path / "m.pth"
+    save_model(model, RES_LSTM(backbone, ModelConfig(seq_frames=15, fps=10.0)), "x")
+    assert detect(match, "--model", model, "--hop-sec", 0.5) == 0
+    folder = default_dir(match)
+    settings = json.loads((folder / "rallies.json").read_text())["settings"]
+    assert settings["features_per_sec"] == 10 and settings["hop_sec"] == 0.5
+    times = pd.read_csv(folder / "probabilities.csv")["time_sec"]
+    assert times.tolist() == np.round(np.arange(0.75, 29.26, 0.5), 3).tolist()  # 1.5 s each
+    (pieces,) = (folder / "features").iterdir()
+    sequence = read_sequence_at(open_video(match), 2.0, 15, 10.0)
+    assert load_steps(pieces, 20, 35)[:, 0].tolist() == [number_in(frame) for frame in sequence]
+
+
+def test_windows_of_a_model_whose_rate_is_not_known_are_refused(backbone, match, tmp_path, capsys):
+    model = tmp_path / "m.pth"
+    save_model(model, RES_LSTM(backbone, ModelConfig(fps=None)), "x")
+    assert detect(match, "--model", model) == 1
+    assert "did not record the frame rate of its sequences" in capsys.readouterr().err
+
+
 def test_windows_can_be_fitted_beside_the_head(fitted, tmp_path):
     model = shutil.copy(fitted[0], tmp_path / "m.pth")
     assert detect("fit", "--windows", "--model", model, "--data", fitted[1]) == 0
@@ -361,7 +390,6 @@ def test_marks_beyond_the_end_of_a_match_are_refused(fitted, tmp_path):
 def test_a_notebook_detects_only_where_train_validation_and_test_are_there(fitted, tmp_path):
     data = shutil.copytree(fitted[1], tmp_path / "Data")
     assert fitting.has_marked_matches(data)
-    path, marks = fitting.held_out_match(data)
-    assert (path, marks) == (data / "test.mp4", RALLIES)
+    assert fitting.present_matches(data, "test") == [(data / "test.mp4", RALLIES)]
     (data / "test.mp4").unlink()
     assert not fitting.has_marked_matches(data)

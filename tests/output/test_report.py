@@ -14,11 +14,10 @@ from files import UserError, read_page
 from media.proxy import has_proxy, proxy_path
 from output import report
 from output.report import (
-    merge_stretches,
+    Facts,
     prepare_video,
     save_report,
     thin_probabilities,
-    unknown_stretches,
     video_url,
 )
 
@@ -66,8 +65,8 @@ def test_a_folder_given_by_a_link_is_taken_by_its_letters(tmp_path):
 
 def test_nothing_in_a_name_ends_the_data(tmp_path):
     name = "<script><!--\u2028 REPORT_DATA.mp4"
-    about = {"model": "</script>", "settings": {"a": "\u2029<b>"}}
-    page = save_report(tmp_path, tmp_path / name, table(), NOTHING, 5.0, about)
+    facts = Facts(model="</script>", settings={"a": "\u2029<b>"})
+    page = save_report(tmp_path, tmp_path / name, table(), NOTHING, 5.0, facts)
     assert data_in(page)["name"] == name
     assert data_in(page)["facts"] == [["model", "</script>"], ["a", "\u2029<b>"]]
     text, empty = page.read_text(encoding="utf-8"), read_page(report.TEMPLATE)
@@ -85,7 +84,7 @@ def test_the_page_needs_no_network():
 
 def test_the_rallies_are_those_of_the_table(tmp_path):
     rallies = table((1.23456, 4.0, 0.912345), (4.0, 6.5, np.nan))
-    page = save_report(tmp_path / "new", tmp_path / "m.mp4", rallies, NOTHING, 9.0, {}, 0.5)
+    page = save_report(tmp_path / "new", tmp_path / "m.mp4", rallies, NOTHING, 9.0, Facts(), 0.5)
     assert page == tmp_path / "new" / "report.html"
     assert [p.name for p in page.parent.iterdir()] == ["report.html"]
     data = data_in(page)
@@ -95,7 +94,7 @@ def test_the_rallies_are_those_of_the_table(tmp_path):
 
 def test_what_is_kept_in_the_browser_belongs_to_these_rallies_alone(tmp_path):
     def key(name, *rows):
-        return data_in(save_report(tmp_path, tmp_path / name, table(*rows), NOTHING, 9.0, {}))[
+        return data_in(save_report(tmp_path, tmp_path / name, table(*rows), NOTHING, 9.0, Facts()))[
             "key"
         ]
 
@@ -106,20 +105,14 @@ def test_what_is_kept_in_the_browser_belongs_to_these_rallies_alone(tmp_path):
 
 
 def test_a_proxy_is_called_as_the_match_is(tmp_path):
-    page = save_report(tmp_path, tmp_path / "a.mkv.proxy.mp4", table(), NOTHING, 9.0, {})
+    page = save_report(tmp_path, tmp_path / "a.mkv.proxy.mp4", table(), NOTHING, 9.0, Facts())
     assert data_in(page)["name"] == "a.mkv" and data_in(page)["url"] == "a.mkv.proxy.mp4"
 
 
 def test_the_facts_are_words_and_the_others_are_used(tmp_path):
-    about = {
-        "model": "best_model.pth",
-        "synthetic": True,
-        "fps": 25,
-        "damaged": [(3, 4)],
-        "times_real_time": 12.34,
-        "settings": {"threshold": 0.5, "smooth_sec": 1},
-    }
-    data = data_in(save_report(tmp_path, tmp_path / "a.mp4", table(), NOTHING, 9.0, about))
+    settings = {"threshold": 0.5, "smooth_sec": 1}
+    facts = Facts("best_model.pth", "", True, 25, 12.34, [(3, 4)], settings)
+    data = data_in(save_report(tmp_path, tmp_path / "a.mp4", table(), NOTHING, 9.0, facts))
     assert data["facts"] == [
         ["model", "best_model.pth"],
         ["speed", "12.3 times real time"],
@@ -158,22 +151,12 @@ def test_times_and_probabilities_of_different_lengths_are_refused():
         thin_probabilities(np.arange(3), np.arange(2))
 
 
-def test_unknown_stretches_reach_half_a_step_beyond():
-    probs = np.array([np.nan, 0.1, np.nan, np.nan, 0.2, np.nan])
-    assert unknown_stretches(np.arange(6) * 2.0, probs) == [(0, 1), (3, 7), (9, 11)]
-    assert unknown_stretches(*NOTHING) == []
-
-
-def test_stretches_that_meet_are_one():
-    assert merge_stretches([(5, 6), (1, 2), (2, 3), (5.2, 5.4)]) == [(1, 3), (5, 6)]
-
-
 @pytest.mark.parametrize("hours", [2, 6])
 def test_a_long_match_makes_a_page_of_less_than_a_megabyte(tmp_path, hours):
     times = np.arange(0, hours * 3600, 1 / 30)
     probs = np.random.default_rng(0).random(len(times))
     rallies = table(*[(30.123 * k, 30.123 * k + 9.456, 0.98765) for k in range(100 * hours)])
-    page = save_report(tmp_path, tmp_path / "a.mp4", rallies, (times, probs), hours * 3600, {})
+    page = save_report(tmp_path, tmp_path / "a.mp4", rallies, (times, probs), hours * 3600, Facts())
     assert page.stat().st_size < 1_000_000
     assert len(data_in(page)["percent"]) <= report.MOST_VALUES + 1
 
@@ -181,7 +164,7 @@ def test_a_long_match_makes_a_page_of_less_than_a_megabyte(tmp_path, hours):
 def test_a_folder_that_cannot_be_written_is_an_error_in_words(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write .*report.html"):
-        save_report(tmp_path / "file", tmp_path / "a.mp4", table(), NOTHING, 5.0, {})
+        save_report(tmp_path / "file", tmp_path / "a.mp4", table(), NOTHING, 5.0, Facts())
 
 
 def test_a_video_that_browsers_play_is_played_itself(tmp_path, video):

@@ -12,7 +12,7 @@ from annotation.match_marks import read_marks
 from browser import serious
 from conftest import write_video
 from media.proxy import offset_sec
-from output.report import prepare_video, save_report
+from output.report import Facts, prepare_video, save_report
 
 pytest_plugins = ["browser"]
 WAIT_MS = 8000
@@ -32,13 +32,14 @@ def table(rows):
     return pd.DataFrame([(s, e, e - s, sure) for s, e, sure in rows], columns=columns)
 
 
-def make_report(video, rows=FOUND, duration_sec=DURATION_SEC, offset=0.0, **about):
+def make_report(video, rows=FOUND, duration_sec=DURATION_SEC, offset=0.0, **facts):
     times = np.arange(0, duration_sec, 0.5)
     probs = np.full(len(times), 0.1)
     for start, end, _ in rows:
         probs[(times >= start) & (times < end)] = 0.9
     folder = video.parent / f"{video.stem}_rallies"
-    return save_report(folder, video, table(rows), (times, probs), duration_sec, about, offset)
+    found = (times, probs)
+    return save_report(folder, video, table(rows), found, duration_sec, Facts(**facts), offset)
 
 
 @contextmanager
@@ -453,8 +454,8 @@ def test_no_rally_at_all_is_said(browser, match, tmp_path):
 
 
 def test_synthetic_is_said_and_the_facts_are_text(browser, match, tmp_path):
-    about = {"synthetic": True, "model": "<b>runs</b>/best.pth", "damaged": [(1, 2)]}
-    with opened(browser, make_report(match, **about)) as page:
+    report = make_report(match, unknown=[(1, 2)], synthetic=True, model="<b>runs</b>/best.pth")
+    with opened(browser, report) as page:
         assert "SYNTHETIC" in page.inner_text("header")
         page.click("summary")
         assert "<b>runs</b>/best.pth" in page.inner_text("#facts")
@@ -491,7 +492,7 @@ def test_200_rallies_of_two_hours_are_quick(browser, tmp_path):
 
 @pytest.mark.parametrize("width, scheme", [(1200, "dark"), (400, "light")])
 def test_axe_finds_nothing_serious(browser, match, width, scheme):
-    report = make_report(match, synthetic=True, damaged=[(7, 8)])
+    report = make_report(match, synthetic=True, unknown=[(7, 8)])
     with opened(browser, report, width, scheme=scheme) as page:
         press(page, "n", "d", "n", " ")
         page.click("#end-more")
