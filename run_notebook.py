@@ -10,6 +10,7 @@ import argparse
 import ast
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -20,29 +21,48 @@ import papermill
 from cli import run_command
 from files import UserError, new_run_dir, write_whole
 
-NOTEBOOK = Path(__file__).with_name("main.ipynb")
+NOTEBOOK = Path(__file__).resolve().with_name("main.ipynb")
+# What the parameters are that the notebook leaves at None, and how to say what is wanted.
+UNSET_KINDS = {"weights": str, "standardise": bool, "seq_frames": int, "class_names": tuple}
+KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a list of names such as \"['non-rally', 'rally']\"",
+}
 
 
 def run_once(parameters: dict, name: str | None = None) -> dict:
     """Executes the notebook into a new runs/<name>/; returns its metrics, with "run_dir" added.
 
-    Raises UserError when a cell raised one (the executed copy, up to that cell, is kept), and
-    lets other errors through.
+    Raises UserError when a cell raised one, and lets other errors through. The executed copy, up to
+    that cell, is then kept with what the run had made, if it had made anything.
     """
     run_dir = new_run_dir(parameters["runs_dir"], name)
+    executed = run_dir / "main.ipynb"
     try:
-        execute(run_dir / "main.ipynb", {**parameters, "run_dir": str(run_dir)})
+        execute(executed, {**parameters, "run_dir": str(run_dir)})
     except papermill.PapermillExecutionError as error:
         if error.ename != UserError.__name__:
             raise
+        if {*run_dir.iterdir()} <= {executed}:
+            shutil.rmtree(run_dir)
+            raise UserError(error.evalue) from error
         raise UserError(f"{error.evalue}\n(the notebook up to there: {run_dir})") from error
     return json.loads((run_dir / "metrics.json").read_text()) | {"run_dir": str(run_dir)}
 
 
 def execute(output: Path, parameters: dict | None = None) -> None:
-    """Executes main.ipynb into output; what its cells print, bars included, appears as it comes."""
+    """Executes main.ipynb into output; what its cells print, bars included, appears as it comes.
+
+    Paths in parameters are relative to this process's folder; modules are the project's, whatever
+    else that folder holds.
+    """
     # The kernel's bars and ours share a terminal: tqdm cannot ask for its width through the pipe.
     os.environ.setdefault("TQDM_NCOLS", "100")
+    searched = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(NOTEBOOK.parent), searched]))
     with open(1, "w", closefd=False) as out, open(2, "w", closefd=False) as err:
         papermill.execute_notebook(
             NOTEBOOK,
@@ -53,8 +73,11 @@ def execute(output: Path, parameters: dict | None = None) -> None:
             stdout_file=out,
             stderr_file=err,
             coalesce_streams=True,
-            # Its own talk (TCP, sockets after Ctrl-C) is of no use to who runs an experiment.
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            extra_arguments=[
+                # Its own talk (TCP, sockets after Ctrl-C) is of no use to who runs an experiment.
+                "--IPKernelApp.log_level=CRITICAL",
+                "--IPKernelApp.ignore_cwd=True",
+            ],
         )
 
 
@@ -101,29 +124,34 @@ def seeds_table(runs: dict[int, dict]) -> str:
     return pd.concat([table, spread]).round(3).to_string()
 
 
-def parse_value(text: str) -> object:
-    """What a person means by a word on the command line: true, None, 1e-4, a list, or a string."""
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+def read_parameters(given: list[tuple[str, str]], defaults: dict) -> dict:
+    """{name: value} of what stands on the command line, each of the kind that its default has.
 
-
-def check_parameters(given: dict, defaults: dict) -> None:
-    """Raises ValueError for a name that the notebook has not, or a value of another type."""
-    unknown = sorted(name for name in given if name not in defaults or name == "run_dir")
+    Raises ValueError for a name that the notebook has not, or a text that is no such value.
+    """
+    unknown = sorted(name for name, _ in given if name not in defaults or name == "run_dir")
     if unknown:
         known = ", ".join(name for name in defaults if name != "run_dir")
         raise ValueError(f"no parameter {', '.join(unknown)}; there are: {known}")
-    for name, value in given.items():
-        like = {"weights": "", "standardise": True}.get(name, defaults[name])
-        kinds = (float, int) if isinstance(like, float) else type(like)
-        fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(like, bool)
-        if not fits and not (value is None and defaults[name] is None):
-            raise ValueError(f"{name} must be like {like!r}, not {value!r}")
+    return {name: parse_value(name, text, defaults[name]) for name, text in given}
+
+
+def parse_value(name: str, text: str, default: object) -> object:
+    """The value that a text stands for; None only where the default is None."""
+    if default is None and text.lower() == "none":
+        return None
+    kind = UNSET_KINDS[name] if default is None else type(default)
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind is tuple:
+            names = ast.literal_eval(text)
+            if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+                raise ValueError
+            return list(names)  # papermill writes lists
+        return kind(text)
+    except (KeyError, ValueError, SyntaxError) as error:
+        raise ValueError(f"{name} must be {KINDS[kind]}, not {text!r}") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -148,9 +176,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     known = papermill.inspect_notebook(NOTEBOOK)
     defaults = {name: ast.literal_eval(about["default"]) for name, about in known.items()}
-    parameters = {name: parse_value(value) for name, value in options.parameters}
     try:
-        check_parameters(parameters, defaults)
+        parameters = read_parameters(options.parameters, defaults)
     except ValueError as error:
         parser.error(str(error))
     parameters = {"runs_dir": defaults["runs_dir"], "seed": defaults["seed"], **parameters}

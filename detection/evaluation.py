@@ -13,20 +13,12 @@ import os
 from pathlib import Path
 
 from annotation.match_marks import match_name, read_marks
+from detection.evaluation_tables import print_evaluation
 from detection.records import SUFFIX, is_corrected, read_record
-from detection.segment_metrics import LENGTHS, THRESHOLDS, measure_match, summarise
+from detection.segment_metrics import measure_match, summarise
 from files import UserError, write_whole
 
 BEYOND_SEC = 1.0  # so far may true rallies go on after what rallies.json takes for the end
-RULES = {  # (whose, what is right by it, the precision and recall that they report)
-    "shuttlecut": ("shuttlecut", "both edges within 2.5 s, half of the longer shared", 0.85, 0.84),
-    "chien_fang": (
-        "Chien and Fang 2023 (LENIENT)",
-        "true inside predicted, give or take 0.1 s, or any crosswise overlap; not one-to-one",
-        0.897,
-        0.889,
-    ),
-}
 
 
 def find_predicted(predicted: Path) -> dict[str, Path]:
@@ -148,66 +140,6 @@ def run_evaluation(predicted: Path, truth: Path, json_path: Path | None = None) 
     return 1 if result["missing"] else 0
 
 
-def print_evaluation(result: dict) -> None:
-    """Prints evaluate_folders' result as aligned tables, "-" for what is not defined."""
-    pooled, worst, mean = result["pooled"], result["worst"], result["mean"]
-    number, what = len(result["matches"]), "SYNTHETIC matches" if result["synthetic"] else "matches"
-    print(f"{result['predicted']} against {result['truth']}: {number} {what}\n")
-    f1 = [f"F1@{name}" for name in THRESHOLDS]
-    header = ["match", "true", "pred.", *f1, "start", "end", "splits", "merges", "accuracy"]
-    rows = [_row(name, measured) for name, measured in result["matches"].items()]
-    _print_table([header, *rows, _row("mean", mean), _row("pooled", pooled)])
-    print("F1@: at an IoU of. start, end: the median of what pairs at 0.5 are off, in seconds.")
-    print(f"accuracy: of samples 0.1 s apart; the F1 of all of them: {_text(pooled['time']['f1'])}")
-    if worst:
-        print(f"worst match: {worst['match']}, F1 {worst['f1']:.3f} at IoU 0.5")
-    print(
-        f"count: {pooled['predicted']} predicted, {pooled['true']} true, off by "
-        f"{_percent(pooled['count_error_relative'])} in all, by "
-        f"{_percent(mean['count_error_relative'])} in the mean of the matches\n"
-    )
-    columns = ("true", "predicted", "precision", "recall", "f1")
-    header = ["length (at IoU 0.5)", "true", "predicted", "precision", "recall", "F1"]
-    lengths = pooled["by_length"]
-    _print_table([header, *([name, *(lengths[name][c] for c in columns)] for name in LENGTHS)])
-    print("\nedges of all pairs at IoU 0.5 (bias: the mean, + is late)")
-    header = ["", "pairs", "median (s)", "mean (s)", "bias (s)", "over 0.5 s"]
-    _print_table([header, *(_edge_row(edge, e) for edge, e in pooled["edges"].items())])
-    print("\nby the rules of others, who report theirs on other matches than these")
-    rows = [["rule", "precision", "recall", "they report precision", "recall"]]
-    for key, (name, _, *reported) in RULES.items():
-        rows.append([name, *(pooled["rules"][key][c] for c in ("precision", "recall")), *reported])
-    _print_table(rows)
-    print(*(f"{name}: {rule}" for name, rule, *_ in RULES.values()), sep="\n")
-    _print_notes(result)
-
-
-def _print_notes(result: dict) -> None:
-    """Speed, and what the numbers leave out."""
-    print()
-    speed, matches = result["speed"], result["matches"]
-    if speed["matches"]:
-        peak = speed["peak_rss_mb"]
-        memory = "" if peak is None else f", at most {peak:.0f} MB of memory"
-        print(
-            f"speed: {_text(speed['times_real_time'])} times real time{memory} "
-            f"(of {speed['matches']} of {len(matches)} matches)"
-        )
-    guessed = [name for name, each in matches.items() if each["duration_from"] != "rallies.json"]
-    notes = {
-        "CORRECTED by a person since, so these are not the detector's numbers alone": [
-            name for name, each in matches.items() if each["corrected"]
-        ],
-        "no rallies.json tells how long, so taken to end with the last rally": guessed,
-        "no rally, neither true nor predicted, so in no mean of F1": result["empty"],
-        "NOT EVALUATED, true rallies without a prediction": result["missing"],
-        "not evaluated, a prediction without true rallies": result["extra"],
-    }
-    for note, names in notes.items():
-        if names:
-            print(f"{note}: {', '.join(names)}")
-
-
 def _evaluate_match(table: Path, true_table: Path) -> dict:
     if table.samefile(true_table):
         raise UserError(f"{table} would be compared with itself: is --predicted the right folder?")
@@ -249,33 +181,3 @@ def _tables(folder: Path) -> dict[str, Path]:
 
 def _some(names: dict) -> str:
     return ", ".join(sorted(names)[:3]) + (" ..." if len(names) > 3 else "")
-
-
-def _row(name: str, measured: dict) -> list:
-    """A match's row; the mean has no counts."""
-    f1 = [measured["iou"][threshold]["f1"] for threshold in THRESHOLDS]
-    edges = [measured["edges"][edge]["median_abs_sec"] for edge in ("start", "end")]
-    counts = [measured.get(key) for key in ("true", "predicted", "splits", "merges")]
-    return [name, *counts[:2], *f1, *edges, *counts[2:], measured["time"]["accuracy"]]
-
-
-def _edge_row(edge: str, errors: dict) -> list:
-    bias = None if errors["bias_sec"] is None else f"{errors['bias_sec']:+.3f}"
-    off = [errors[key] for key in ("pairs", "median_abs_sec", "mean_abs_sec")]
-    return [edge, *off, bias, _percent(errors["share_large"])]
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
-
-
-def _text(cell: str | float | None) -> str:
-    return "-" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell)
-
-
-def _print_table(rows: list[list]) -> None:
-    texts = [[_text(cell) for cell in row] for row in rows]
-    widths = [max(len(row[k]) for row in texts) for k in range(len(texts[0]))]
-    for first, *others in texts:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        print("  ".join([first.ljust(widths[0]), *cells]).rstrip())

@@ -1,5 +1,6 @@
 """What main.ipynb and its runner promise: a whole run on tiny data, and errors in one line."""
 
+import ast
 import itertools
 import json
 import subprocess
@@ -7,13 +8,14 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import papermill
 import pytest
 
 import run_notebook
 from cli import run_command
 from conftest import write_data
 from model import load_model
-from run_notebook import check_parameters, parse_value, seeds_table
+from run_notebook import read_parameters, seeds_table
 
 REPO = Path(__file__).resolve().parent.parent
 NOTEBOOK = json.loads((REPO / "main.ipynb").read_text())
@@ -33,16 +35,13 @@ def ended(**parameters):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
+    """A run started in a folder of its own, in which a module has the name of one of ours."""
     folder = tmp_path_factory.mktemp("run")
-    arguments = arguments_of(
-        data_dir=write_data(folder / "Data", counts=(6, 4, 4), frames=6),
-        runs_dir=folder / "runs",
-        weights="random",
-        seq_frames=6,
-        max_epochs=2,
-    )
-    command = [sys.executable, "run_notebook.py", "--name", "first", *arguments]
-    told = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=280)
+    write_data(folder / "Data", counts=(6, 4, 4), frames=6)
+    (folder / "model.py").write_text("raise ImportError('not this one')")
+    arguments = arguments_of(weights="random", seq_frames=6, views=2, max_epochs=2)
+    command = [sys.executable, str(REPO / "run_notebook.py"), "--name", "first", *arguments]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=280)
     assert told.returncode == 0, told.stderr
     return told, folder / "runs" / "first"
 
@@ -114,6 +113,7 @@ def test_bad_data_ends_in_the_message_alone(tmp_path, capfd):
     assert ended(data_dir=data, runs_dir=tmp_path / "runs", weights="random") == 1
     told = capfd.readouterr().err
     assert "error:" in told and "rally" in told and "Traceback" not in told
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_a_runs_folder_that_cannot_be_made_is_said_so(tmp_path, capsys):
@@ -123,23 +123,63 @@ def test_a_runs_folder_that_cannot_be_made_is_said_so(tmp_path, capsys):
     assert "runs" in told and "Traceback" not in told
 
 
-@pytest.mark.parametrize(
-    "text, value",
-    [("1e-4", 1e-4), ("None", None), ("true", True), ("random", "random"), ("[1, 2]", [1, 2])],
-)
-def test_values_on_the_command_line_mean_what_they_say(text, value):
-    assert parse_value(text) == value
+DEFAULTS = {
+    "data_dir": "Data",
+    "views": 1,
+    "learning_rate": 1e-4,
+    "allow_unlabelled": False,
+    "weights": None,
+    "standardise": None,
+    "class_names": None,
+    "run_dir": None,
+}
 
 
 @pytest.mark.parametrize(
-    "given",
-    [{"learning_rate": "fast"}, {"views": 1.5}, {"standardise": "yes"}, {"run_dir": "x"}, {"x": 1}],
+    "name, text, value",
+    [
+        ("data_dir", "2024", "2024"),
+        ("data_dir", "None", "None"),
+        ("views", "4", 4),
+        ("learning_rate", "1", 1.0),
+        ("allow_unlabelled", "True", True),
+        ("weights", "random", "random"),
+        ("weights", "None", None),
+        ("standardise", "false", False),
+        ("class_names", "['calm', 'fight']", ["calm", "fight"]),
+    ],
 )
-def test_a_value_of_the_wrong_type_is_refused_before_anything_runs(given):
-    defaults = {"learning_rate": 1e-4, "views": 1, "standardise": None, "run_dir": None}
-    with pytest.raises(ValueError, match=next(iter(given))):
-        check_parameters(given, defaults)
-    check_parameters({"learning_rate": 1, "standardise": None, "views": 2}, defaults)
+def test_values_on_the_command_line_mean_what_they_say(name, text, value):
+    found = read_parameters([(name, text)], DEFAULTS)[name]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("learning_rate", "fast"),
+        ("views", "1.5"),
+        ("views", "None"),
+        ("standardise", "yes"),
+        ("class_names", "calm"),
+        ("class_names", "[1, 2]"),
+        ("run_dir", "x"),
+        ("x", "1"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_before_anything_runs(name, text):
+    with pytest.raises(ValueError, match=name):
+        read_parameters([(name, text)], DEFAULTS)
+
+
+def test_every_parameter_of_the_first_cell_can_be_set():
+    inspected = papermill.inspect_notebook(run_notebook.NOTEBOOK)
+    defaults = {name: ast.literal_eval(about["default"]) for name, about in inspected.items()}
+    assert list(defaults)[-1] == "run_dir"  # which the runner sets
+    unset = {"weights": "x.pth", "standardise": "true", "class_names": "['a', 'b']"}
+    for name, default in list(defaults.items())[:-1]:
+        text = str(default) if default is not None else unset.get(name, "6")
+        read_parameters([(name, text)], defaults)
 
 
 def test_an_unknown_parameter_is_wrong_use_and_the_known_ones_are_listed(capsys):

@@ -8,11 +8,11 @@ from detection.evaluation import (
     evaluate_folders,
     find_predicted,
     find_truth,
-    print_evaluation,
     read_speed,
     record_path,
     run_evaluation,
 )
+from detection.evaluation_tables import print_evaluation
 from files import UserError
 
 TRUTH = [(1.2, 5.1), (6.0, 18.0), (20.0, 24.0)]

@@ -1,0 +1,121 @@
+"""An evaluation of detected rallies as tables to read. Imports no torch."""
+
+import pandas as pd
+
+from detection.segment_metrics import LENGTHS, THRESHOLDS
+
+RULES = {  # (whose, what is right by it, the precision and recall that they report)
+    "shuttlecut": ("shuttlecut", "both edges within 2.5 s, half of the longer shared", 0.85, 0.84),
+    "chien_fang": (
+        "Chien and Fang 2023 (LENIENT)",
+        "true inside predicted, give or take 0.1 s, or any crosswise overlap; not one-to-one",
+        0.897,
+        0.889,
+    ),
+}
+
+
+def print_evaluation(result: dict) -> None:
+    """Prints evaluate_folders' result as aligned tables, "-" for what is not defined."""
+    pooled, worst, mean = result["pooled"], result["worst"], result["mean"]
+    number, what = len(result["matches"]), "SYNTHETIC matches" if result["synthetic"] else "matches"
+    print(f"{result['predicted']} against {result['truth']}: {number} {what}\n")
+    print(matches_table(result).to_string())
+    print("F1@: at an IoU of. start, end: the median of what pairs at 0.5 are off, in seconds.")
+    print(f"accuracy: of samples 0.1 s apart; the F1 of all of them: {_cell(pooled['time']['f1'])}")
+    if worst:
+        print(f"worst match: {worst['match']}, F1 {worst['f1']:.3f} at IoU 0.5")
+    print(
+        f"count: {pooled['predicted']} predicted, {pooled['true']} true, off by "
+        f"{_percent(pooled['count_error_relative'])} in all, by "
+        f"{_percent(mean['count_error_relative'])} in the mean of the matches\n"
+    )
+    scores = ("true", "predicted", "precision", "recall", "f1")
+    lengths = {name: [pooled["by_length"][name][score] for score in scores] for name in LENGTHS}
+    print(
+        _table(
+            "length (at IoU 0.5)", lengths, ["true", "predicted", "precision", "recall", "F1"]
+        ).to_string()
+    )
+    print("\nedges of all pairs at IoU 0.5 (bias: the mean, + is late)")
+    edges = {edge: _edge_cells(errors) for edge, errors in pooled["edges"].items()}
+    columns = ["pairs", "median (s)", "mean (s)", "bias (s)", "over 0.5 s"]
+    print(_table("edge", edges, columns).to_string())
+    print("\nby the rules of others, who report theirs on other matches than these")
+    by_rule = {
+        name: [*(pooled["rules"][key][score] for score in ("precision", "recall")), *reported]
+        for key, (name, _, *reported) in RULES.items()
+    }
+    print(
+        _table(
+            "rule", by_rule, ["precision", "recall", "they report precision", "recall "]
+        ).to_string()
+    )
+    print(*(f"{name}: {rule}" for name, rule, *_ in RULES.values()), sep="\n")
+    _print_notes(result)
+
+
+def _print_notes(result: dict) -> None:
+    """Speed, and what the numbers leave out."""
+    print()
+    speed, matches = result["speed"], result["matches"]
+    if speed["matches"]:
+        peak = speed["peak_rss_mb"]
+        memory = "" if peak is None else f", at most {peak:.0f} MB of memory"
+        print(
+            f"speed: {_cell(speed['times_real_time'])} times real time{memory} "
+            f"(of {speed['matches']} of {len(matches)} matches)"
+        )
+    guessed = [name for name, each in matches.items() if each["duration_from"] != "rallies.json"]
+    notes = {
+        "CORRECTED by a person since, so these are not the detector's numbers alone": [
+            name for name, each in matches.items() if each["corrected"]
+        ],
+        "no rallies.json tells how long, so taken to end with the last rally": guessed,
+        "no rally, neither true nor predicted, so in no mean of F1": result["empty"],
+        "NOT EVALUATED, true rallies without a prediction": result["missing"],
+        "not evaluated, a prediction without true rallies": result["extra"],
+    }
+    for note, names in notes.items():
+        if names:
+            print(f"{note}: {', '.join(names)}")
+
+
+def matches_table(result: dict) -> pd.DataFrame:
+    """A row of text for each match, their mean, which has no counts, and all of them pooled.
+
+    result holds matches, mean and pooled, as evaluate_folders has them.
+    """
+    parts = result["matches"] | {"mean": result["mean"], "pooled": result["pooled"]}
+    f1 = [f"F1@{threshold}" for threshold in THRESHOLDS]
+    columns = ["true", "pred.", *f1, "start", "end", "splits", "merges", "accuracy"]
+    cells = {name: _match_cells(measured) for name, measured in parts.items()}
+    return _table("match", cells, columns)
+
+
+def _match_cells(measured: dict) -> list:
+    f1 = [measured["iou"][threshold]["f1"] for threshold in THRESHOLDS]
+    edges = [measured["edges"][edge]["median_abs_sec"] for edge in ("start", "end")]
+    counts = [measured.get(key) for key in ("true", "predicted", "splits", "merges")]
+    return [*counts[:2], *f1, *edges, *counts[2:], measured["time"]["accuracy"]]
+
+
+def _edge_cells(errors: dict) -> list:
+    bias = None if errors["bias_sec"] is None else f"{errors['bias_sec']:+.3f}"
+    off = [errors[key] for key in ("pairs", "median_abs_sec", "mean_abs_sec")]
+    return [*off, bias, _percent(errors["share_large"])]
+
+
+def _table(what: str, rows: dict[str, list], columns: list[str]) -> pd.DataFrame:
+    """{name of a row: its cells} as text, "-" for what is not defined; what the rows are."""
+    texts = {name: [_cell(cell) for cell in cells] for name, cells in rows.items()}
+    table = pd.DataFrame.from_dict(texts, orient="index", columns=columns)
+    return table.rename_axis(columns=what)
+
+
+def _cell(value: str | float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
