@@ -40,7 +40,7 @@ def positive(kind: type, zero: bool = False):
     return parse
 
 
-def share(text: str) -> float:
+def probability(text: str) -> float:
     """A number between 0 and 1, neither of them included."""
     value = float(text)
     if not 0 < value < 1:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cli import PRECISIONS, add_machine_options, positive, run_command, share, split_address
+from cli import PRECISIONS, add_machine_options, positive, probability, run_command, split_address
 from collection.find_videos import find_videos
 from detection.evaluation import run_evaluation
 from output.editor_files import EXPORTS
@@ -77,7 +77,7 @@ def detect_each(matches: list[Path | str], detector, options: argparse.Namespace
 
         connect(options.ray)
         for row in detect_on_ray(matches, detector, request, options.precision):
-            print(row["told"])
+            print(row["lines"])
             yield row["problem"]
 
 
@@ -103,8 +103,8 @@ def fit(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Measures detected rallies against marked ones, and prints and keeps the figures."""
-    told = options.json or options.predicted / "evaluation.json"
-    return run_evaluation(options.predicted, options.truth, told)
+    json_path = options.json or options.predicted / "evaluation.json"
+    return run_evaluation(options.predicted, options.truth, json_path)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -143,7 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SEC",
         help="from window to window (0.5)",
     )
-    add("--threshold", type=share, metavar="P", help="it is play above (as fitted)")
+    add("--threshold", type=probability, metavar="P", help="it is play above (as fitted)")
     add(
         "--min-rally-sec",
         type=seconds,

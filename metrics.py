@@ -57,11 +57,11 @@ def compute_metrics(
 def _bootstrap_intervals(labels: np.ndarray, predictions: np.ndarray, seed: int) -> dict:
     """95 % percentile bootstrap of F1, precision and recall; an empty denominator counts as 0."""
     drawn = np.random.default_rng(seed).integers(len(labels), size=(2000, len(labels)))
-    truth, said = labels[drawn], predictions[drawn]  # (2000, N)
-    hits = (truth & said).sum(1)
+    truth, predicted = labels[drawn], predictions[drawn]  # (2000, N)
+    hits = (truth & predicted).sum(1)
     ratios = {
-        "f1": (2 * hits, truth.sum(1) + said.sum(1)),
-        "precision": (hits, said.sum(1)),
+        "f1": (2 * hits, truth.sum(1) + predicted.sum(1)),
+        "precision": (hits, predicted.sum(1)),
         "recall": (hits, truth.sum(1)),
     }
     return {
@@ -135,13 +135,13 @@ def compare(labels: np.ndarray, answers: dict[str, np.ndarray]) -> str:
     """
     (first, second), right = answers, [(p > 0.5) == (labels == 1) for p in answers.values()]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    told = (
+    counts = (
         f"Of {len(labels)} test sequences, the {first} alone is right on {only_first}, "
         f"the {second} alone on {only_second}"
     )
     if only_first == only_second:
-        return f"{told}: they are equally good here."
+        return f"{counts}: they are equally good here."
     p = scipy.stats.binomtest(only_first, only_first + only_second).pvalue
     better = first if only_first > only_second else second
     sure = "more than chance would give" if p < 0.05 else "a difference that chance could give"
-    return f"{told}: the {better} is ahead, {sure} (McNemar's exact test, p = {p:.3f})."
+    return f"{counts}: the {better} is ahead, {sure} (McNemar's exact test, p = {p:.3f})."

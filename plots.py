@@ -146,10 +146,12 @@ def plot_timeline(
         ax.set_yticks([0, 1])
         ax.xaxis.set_major_formatter(lambda sec, _: f"{int(sec) // 60}:{int(sec) % 60:02d}")
         ax.spines[["top", "right"]].set_visible(False)
-    play = rallies["duration_sec"].sum() / duration_sec
+    in_play = rallies["duration_sec"].sum() / duration_sec
     count = f"{len(rallies)} rallies" if len(rallies) != 1 else "1 rally"
-    title = f"{result.video.path.name}: {count}, {play:.0%} of {duration_sec / 60:.1f} min in play"
+    title = (
+        f"{result.video.path.name}: {count}, {in_play:.0%} of {duration_sec / 60:.1f} min in play"
+    )
     axes[0, 0].set_title(title, parse_math=False)
-    told = "probability of play; shaded: rallies" + ("; line below: the truth" if truth else "")
-    axes[-1, 0].set_xlabel(f"min:s ({told})")
+    legend = "probability of play; shaded: rallies" + ("; line below: the truth" if truth else "")
+    axes[-1, 0].set_xlabel(f"min:s ({legend})")
     return _save(figure, path, synthetic)

@@ -162,8 +162,6 @@ def measure_long(model: Path, scratch: Path, minutes: float) -> dict:
 
 def print_accuracy(runs: dict[int, dict]) -> dict:
     """Prints a row a seed; returns the figures of the JSON line, the means over seeds."""
-    print(f"\n{'seed':>6}{'F1@0.5':>9}{'worst':>8}{'F1@0.3':>9}{'F1@0.7':>9}", end="")
-    print(f"{'edges, s':>10}{'bias':>14}{'count':>8}{'splits':>8}{'merges':>8}")
     rows = {}
     for seed, run in runs.items():
         pooled, f1 = run["pooled"], run["mean"]["iou"]
@@ -181,12 +179,8 @@ def print_accuracy(runs: dict[int, dict]) -> dict:
             "splits": pooled["splits"],
             "merges": pooled["merges"],
         }
-        row = rows[seed]
-        print(f"{seed:6}{row['f1_50']:9.3f}{row['worst_f1_50']:8.3f}{row['f1_30']:9.3f}", end="")
-        print(f"{row['f1_70']:9.3f}{row['edge_median_sec']:10.2f}", end="")
-        print(f"{row['start_bias_sec']:+7.2f}{row['end_bias_sec']:+7.2f}", end="")
-        print(f"{row['count_error']:8.3f}{row['splits']:8}{row['merges']:8}")
-    table = pd.DataFrame(rows).T
+    table = pd.DataFrame(rows).T.rename_axis(columns="seed")
+    print(table.to_string(float_format="{:.3f}".format))
     for name in ("f1_50", "worst_f1_50", "edge_median_sec", "count_error"):
         low, high = table[name].min(), table[name].max()
         print(f"{name:18} mean {table[name].mean():.3f}, from {low:.3f} to {high:.3f}")

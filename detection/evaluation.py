@@ -31,16 +31,16 @@ def find_predicted(predicted: Path) -> dict[str, Path]:
     folders = [predicted, *sorted(predicted.glob(f"*{SUFFIX}"))]
     names = {each: os.path.basename(os.path.abspath(each)) for each in folders if each.is_dir()}
     folders = [each for each in names if names[each].endswith(SUFFIX)]
-    found = {names[each].removesuffix(SUFFIX): each / "rallies.csv" for each in folders}
-    found = {name: table for name, table in found.items() if table.exists()}
+    tables = {names[each].removesuffix(SUFFIX): each / "rallies.csv" for each in folders}
+    tables = {name: table for name, table in tables.items() if table.exists()}
     if not folders:
-        found = _tables(predicted)
-    if not found:
+        tables = _tables(predicted)
+    if not tables:
         raise UserError(
             f"{predicted} has neither a folder <match>{SUFFIX} with a rallies.csv nor a table "
             "<match>.csv: first python detecting_rallies.py MATCH.mp4 --model FILE"
         )
-    return found
+    return tables
 
 
 def find_truth(truth: Path) -> dict[str, Path]:
@@ -48,12 +48,12 @@ def find_truth(truth: Path) -> dict[str, Path]:
 
     Raises UserError where there is none.
     """
-    if not (found := _tables(truth)):
+    if not (tables := _tables(truth)):
         raise UserError(
             f"no table of true rallies, <match>.csv, in {truth}: mark some with python labeling.py "
             "--match VIDEO, then say --truth Data/matches"
         )
-    return found
+    return tables
 
 
 def record_path(table: Path) -> Path | None:
@@ -96,9 +96,9 @@ def evaluate_folders(predicted: Path, truth: Path) -> dict:
     match has both.
     """
     predicted, truth = Path(predicted), Path(truth)
-    true_tables, found = find_truth(truth), find_predicted(predicted)
+    true_tables, predicted_tables = find_truth(truth), find_predicted(predicted)
     tables = {}
-    for name, table in found.items():
+    for name, table in predicted_tables.items():
         names = (name, match_name(f"{name}.mp4"))
         name = next((each for each in names if each in true_tables), name)
         if name in tables:
@@ -166,8 +166,8 @@ def _speed(matches: list[dict]) -> dict:
     took = sum(each["duration_sec"] / each["times_real_time"] for each in timed)
     times = sum(each["duration_sec"] for each in timed) / took if took else None
     peak = max((each["peak_rss_mb"] for each in matches if each["peak_rss_mb"]), default=None)
-    told = sum(bool(each["times_real_time"] or each["peak_rss_mb"]) for each in matches)
-    return {"times_real_time": times, "peak_rss_mb": peak, "matches": told}
+    reporting = sum(bool(each["times_real_time"] or each["peak_rss_mb"]) for each in matches)
+    return {"times_real_time": times, "peak_rss_mb": peak, "matches": reporting}
 
 
 def _tables(folder: Path) -> dict[str, Path]:

@@ -48,7 +48,7 @@ def print_evaluation(result: dict) -> None:
     }
     print(
         _table(
-            "rule", by_rule, ["precision", "recall", "they report precision", "recall "]
+            "rule", by_rule, ["precision", "recall", "reported precision", "reported recall"]
         ).to_string()
     )
     print(*(f"{name}: {rule}" for name, rule, *_ in RULES.values()), sep="\n")

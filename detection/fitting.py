@@ -167,13 +167,13 @@ def fit_model(
 
     Returns summarise of validation. windows: see fit_detector, without config. Raises NotMarked.
     """
-    found, notes = marked_matches(data_dir)
+    matches, notes = marked_matches(data_dir)
     for note in notes:
         print(f"left out: {note}")
-    for split, matches in found.items():
-        count = sum(len(marks) for _, marks in matches)
-        print(f"{split}: {count} rallies in {len(matches)} matches")
+    for split, marked in matches.items():
+        count = sum(len(marks) for _, marks in marked)
+        print(f"{split}: {count} rallies in {len(marked)} match{'es' if len(marked) > 1 else ''}")
     config = None if windows else HeadConfig(every=every)
-    fit = fit_detector(load_detector(path, precision=precision), found, config, seed)
+    fit = fit_detector(load_detector(path, precision=precision), matches, config, seed)
     update_checkpoint(path, "detection", fit.detection)
     return fit.validation

@@ -124,19 +124,19 @@ def measure_match(predicted: Marks, truth: Marks, duration_sec: float) -> dict:
     }
 
 
-def make_scores(tp: int, predicted: int, true: int, found: int | None = None) -> dict:
-    """precision = tp / predicted, recall = found / true, F1 (their harmonic mean), and the counts.
+def make_scores(tp: int, predicted: int, true: int, true_hit: int | None = None) -> dict:
+    """precision = tp / predicted, recall = true_hit / true, F1 (their harmonic mean), and counts.
 
-    found is tp where pairs are one-to-one; else tp counts predictions that hit, found true ones
-    that are hit.
+    true_hit is tp where pairs are one-to-one; else tp counts predictions that hit, and true_hit the
+    true rallies that are hit ("found" in the result).
     """
-    found = tp if found is None else found
+    true_hit = tp if true_hit is None else true_hit
     precision = tp / predicted if predicted else None
-    recall = found / true if true else None
+    recall = true_hit / true if true else None
     both = (precision or 0.0) + (recall or 0.0)
     f1 = 2 * (precision or 0.0) * (recall or 0.0) / both if both else 0.0
     rates = {"precision": precision, "recall": recall, "f1": f1 if predicted or true else None}
-    return rates | {"tp": tp, "found": found, "predicted": predicted, "true": true}
+    return rates | {"tp": tp, "found": true_hit, "predicted": predicted, "true": true}
 
 
 def measure_edges(errors: list[float]) -> dict:
@@ -228,16 +228,19 @@ def _measure_lengths(predicted: Marks, truth: Marks, pairs: list[tuple[int, int]
     result = {}
     for name, (low, high) in LENGTHS.items():
         true = {t for t, sec in enumerate(_lengths(truth)) if low < sec <= high}
-        said = {p for p, sec in enumerate(_lengths(predicted)) if low < sec <= high}
+        predicted_here = {p for p, sec in enumerate(_lengths(predicted)) if low < sec <= high}
         tp = len(paired_t & true)
-        result[name] = make_scores(tp, tp + len(said - paired_p), len(true))
+        result[name] = make_scores(tp, tp + len(predicted_here - paired_p), len(true))
     return result
 
 
 def _measure_time(predicted: Marks, truth: Marks, duration_sec: float) -> dict:
     samples = max(0, math.ceil(duration_sec / STEP_SEC - 0.5 - TINY))
-    said, is_true = _inside(predicted, samples), _inside(truth, samples)
-    return _time_scores(*(int(x.sum()) for x in (said & is_true, said, is_true)), samples)
+    inside_predicted, inside_true = _inside(predicted, samples), _inside(truth, samples)
+    return _time_scores(
+        *(int(x.sum()) for x in (inside_predicted & inside_true, inside_predicted, inside_true)),
+        samples,
+    )
 
 
 def _time_scores(tp: int, predicted: int, true: int, samples: int) -> dict:

@@ -40,8 +40,8 @@ def has_native_bf16(device: torch.device | str) -> bool:
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = torch.cpu.get_capabilities() if kind == "cpu" else {}
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities() if kind == "cpu" else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def pick_precision(precision: str, device: torch.device | str) -> str:

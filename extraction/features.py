@@ -224,8 +224,8 @@ def stamp_frames(frames_dir: Path) -> str:
         stats = [(path.name, path.stat()) for path in frame_paths(frames_dir)]
     except OSError:
         return ""
-    told = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
-    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+    listing = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    return hashlib.blake2b(listing.encode(), digest_size=16).hexdigest()
 
 
 def save_features(path: Path, features: torch.Tensor, fingerprint: str, stamp: str = "") -> None:

@@ -95,8 +95,8 @@ def map_on_actors(actor: type, about: tuple, items: list[str], most: int) -> Ite
         return
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and advice
     DataContext.get_current().enable_progress_bars = len(items) > most
-    found = ray.cluster_resources()
-    gpus, cores = int(found.get("GPU", 0)), max(int(found.get("CPU", 1)), 1)
+    resources = ray.cluster_resources()
+    gpus, cores = int(resources.get("GPU", 0)), max(int(resources.get("CPU", 1)), 1)
     workers = gpus or cores
     size = min(max(len(items) // (4 * workers), 1), most)
     rows = ray.data.from_items(

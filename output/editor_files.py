@@ -101,13 +101,13 @@ def make_timeline(
     The clips are called "Rally 1" and so on, and refer to the whole file.
     """
     rate, name = float(fps), " ".join(video_path.name.split())
-    whole = TimeRange(RationalTime(0, rate), RationalTime(round(duration_sec * fps), rate))
+    full_range = TimeRange(RationalTime(0, rate), RationalTime(round(duration_sec * fps), rate))
     timeline = otio.schema.Timeline(" ".join(video_path.stem.split()))
     for kind in ["Video", "Audio"][: 2 if _form(video_path)[2] else 1]:
         track = otio.schema.Track(kind, kind=kind)
         timeline.tracks.append(track)
         for k, (first, end) in enumerate(numbers, 1):
-            media = otio.schema.ExternalReference(video_path.resolve().as_uri(), whole)
+            media = otio.schema.ExternalReference(video_path.resolve().as_uri(), full_range)
             media.name = name
             part = TimeRange(RationalTime(first, rate), RationalTime(end - first, rate))
             reel = {"reel": _reel(video_path.stem), "comments": [f"SOURCE FILE: {name}"]}

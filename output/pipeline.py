@@ -153,7 +153,7 @@ def share_bar(title: str) -> Iterator[Callable[[float], None]]:
 
 def clock(sec: float) -> str:
     """1:02:03 or 2:03.4"""
-    whole, rest = divmod(round(sec * 10), 10)
-    if whole >= 3600:
-        return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-    return f"{whole // 60}:{whole % 60:02d}.{rest}"
+    seconds, rest = divmod(round(sec * 10), 10)
+    if seconds >= 3600:
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{seconds // 60}:{seconds % 60:02d}.{rest}"

@@ -13,7 +13,7 @@ def detect_on_ray(
     matches: list[Path | str], detector: Detector, request: MatchRequest, precision: str
 ) -> Iterator[dict]:
     """pipeline.detect_or_say of each match, on the cluster that connect has joined, as they are
-    done: rows of item (the match), told (lines of text) and problem ("" if all went well)."""
+    done: rows of item (the match), lines (of text) and problem ("" if all went well)."""
     detector = replace(detector, precision=choose_precision(precision))
     request = replace(  # workers have working folders of their own
         request,
@@ -31,10 +31,10 @@ class MatchDetector:
         self.detector, self.request = detector, request
 
     def __call__(self, batch: dict) -> dict:
-        rows = {"item": [], "told": [], "problem": []}
+        rows = {"item": [], "lines": [], "problem": []}
         for item in map(str, batch["item"]):
-            told: list[str] = []
-            problem = detect_or_say(item, self.detector, self.request, told.append)
-            for name, value in (("item", item), ("told", "\n".join(told)), ("problem", problem)):
+            lines: list[str] = []
+            problem = detect_or_say(item, self.detector, self.request, lines.append)
+            for name, value in (("item", item), ("lines", "\n".join(lines)), ("problem", problem)):
                 rows[name].append(value)
         return rows

@@ -73,8 +73,8 @@ def pad_rallies(
     ends = [min(end + post_roll_sec, duration_sec) for _, end in rallies]
     for k, ((_, end), (following, _)) in enumerate(zip(rallies, rallies[1:], strict=False)):
         if ends[k] > starts[k + 1]:
-            share = post_roll_sec / (pre_roll_sec + post_roll_sec)
-            ends[k] = starts[k + 1] = end + share * (following - end)
+            post_share = post_roll_sec / (pre_roll_sec + post_roll_sec)
+            ends[k] = starts[k + 1] = end + post_share * (following - end)
     if rallies and rallies[-1][0] >= duration_sec:
         raise UserError(
             f"a rally begins at {rallies[-1][0]:.3f} s, and the match ends at {duration_sec:.3f} "
@@ -150,11 +150,11 @@ def _snap(video: Video, start_sec: float, end_sec: float) -> Cut:
             f"ends at {video.end_sec:.3f} s"
         )
     edges_sec = np.append(video.times_sec, video.end_sec)
-    found = []
+    snapped_sec = []
     for sec in (start_sec, end_sec):
         nearest = float(edges_sec[np.abs(edges_sec - sec).argmin()])
-        found.append(nearest if abs(nearest - sec) <= video.period_sec else sec)
-    start, end = min(found[0], float(video.times_sec[-1])), min(found[1], video.end_sec)
+        snapped_sec.append(nearest if abs(nearest - sec) <= video.period_sec else sec)
+    start, end = min(snapped_sec[0], float(video.times_sec[-1])), min(snapped_sec[1], video.end_sec)
     first = int(np.searchsorted(edges_sec, start, side="right")) - 1
     end = max(end, float(edges_sec[first + 1])) if end <= start else end
     return Cut(first, int(np.searchsorted(edges_sec[:-1], end)), start, end)
@@ -239,7 +239,7 @@ def _cut_out(
     noticed by the frames that lack there, and done again from further back.
     """
     edges_sec = np.append(video.times_sec, video.end_sec)
-    few = min(cut.first + 3, cut.last)  # as two fields make a frame, the second may be the third
+    third = min(cut.first + 3, cut.last)  # as two fields make a frame, the second may be the third
     for back_sec in BACK_SEC:
         command = _cut_command(video, sound, cut, part, size, back_sec)
         run_ffmpeg(command, lambda sec: on_share(sec / cut.length_sec))
@@ -251,8 +251,8 @@ def _cut_out(
         except UNREADABLE:  # an MP4 without a frame
             continue
         second_sec = cut.start_sec + [*shown_sec, np.inf, np.inf][1]
-        whole = few < cut.first + 3 or second_sec < edges_sec[few]
-        if whole or video.damaged[cut.first : cut.last].any():
+        complete = third < cut.first + 3 or second_sec < edges_sec[third]
+        if complete or video.damaged[cut.first : cut.last].any():
             return size
     raise UserError(
         f"{video.path}: the frames from {cut.start_sec:.2f} s on cannot be decoded; leave out the "
