@@ -245,7 +245,7 @@ def test_fit_never_reads_the_marks_of_test_matches(fitted, tmp_path, capsys):
     assert detect("fit", "--model", model, "--data", data) == 0
     told = capsys.readouterr().out
     assert "left out: test: of test, which is kept for measuring" in told
-    assert "train: 3 rallies in 1 matches" in told
+    assert "train: 3 rallies in 1 match" in told
 
 
 def test_fit_without_marked_matches_says_what_to_do(fitted, tmp_path):
