@@ -4,6 +4,7 @@ results = compute_metrics(labels, probs)         # accuracy, F1, ... and accurac
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -128,20 +129,36 @@ def most_confident_mistakes(predictions: pd.DataFrame, split: str, count: int) -
     return wrong.loc[surest].head(count)
 
 
-def compare(labels: np.ndarray, answers: dict[str, np.ndarray]) -> str:
-    """In words, whether the first of two {name: probabilities (N,)} beats the second.
+class McNemar(NamedTuple):
+    """Two models on the same sequences: how many each alone has right, and the exact p value."""
 
-    The p value is the exact McNemar test's (1947), from the sequences on which they disagree.
+    only_first: int
+    only_second: int
+    p: float
+
+
+def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> McNemar:
+    """McNemar's exact test (1947) of two models' probabilities (N,) for labels (N,).
+
+    A small p says that chance would not make one of them right so much oftener than the other.
     """
-    (first, second), right = answers, [(p > 0.5) == (labels == 1) for p in answers.values()]
-    only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    first_right, second_right = ((probs > 0.5) == (labels == 1) for probs in (first, second))
+    only_first = int((first_right & ~second_right).sum())
+    only_second = int((second_right & ~first_right).sum())
+    differ = only_first + only_second
+    p = scipy.stats.binomtest(only_first, differ).pvalue if differ else 1.0
+    return McNemar(only_first, only_second, float(p))
+
+
+def compare(labels: np.ndarray, answers: dict[str, np.ndarray]) -> str:
+    """In words, whether the first of two {name: probabilities (N,)} beats the second."""
+    (first, second), test = answers, mcnemar(labels, *answers.values())
     counts = (
-        f"Of {len(labels)} test sequences, the {first} alone is right on {only_first}, "
-        f"the {second} alone on {only_second}"
+        f"Of {len(labels)} test sequences, the {first} alone is right on {test.only_first}, "
+        f"the {second} alone on {test.only_second}"
     )
-    if only_first == only_second:
+    if test.only_first == test.only_second:
         return f"{counts}: they are equally good here."
-    p = scipy.stats.binomtest(only_first, only_first + only_second).pvalue
-    better = first if only_first > only_second else second
-    sure = "more than chance would give" if p < 0.05 else "a difference that chance could give"
-    return f"{counts}: the {better} is ahead, {sure} (McNemar's exact test, p = {p:.3f})."
+    better = first if test.only_first > test.only_second else second
+    sure = "more than chance would give" if test.p < 0.05 else "a difference that chance could give"
+    return f"{counts}: the {better} is ahead, {sure} (McNemar's exact test, p = {test.p:.3f})."

@@ -108,20 +108,32 @@ def result_line(metrics: dict) -> str:
 
 
 def seeds_table(runs: dict[int, dict]) -> str:
-    """A row a seed, then mean and standard deviation, as aligned text."""
-    rows = {
-        f"seed {seed}": {
-            "test accuracy": metrics["test"]["accuracy"],
-            "F1": metrics["test"]["f1"],
-            "logistic regression": metrics["logistic_regression"]["accuracy"],
-            "majority class": metrics["majority_class"]["accuracy"],
-            "best epoch": metrics["best_epoch"],
-        }
-        for seed, metrics in runs.items()
+    """A row a seed, accuracies with their 95 % intervals; then mean and standard deviation."""
+    models = {
+        "RES_LSTM": "test",
+        "mean of the frames": "mean_of_frames",
+        "a single frame": "single_frame",
+        "majority class": "majority_class",
     }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    spread = pd.DataFrame({"mean": table.mean(), "sd": table.std()}).T
-    return pd.concat([table, spread]).round(3).to_string()
+    numbers = pd.DataFrame(
+        {
+            f"seed {seed}": {
+                **{name: metrics[key]["accuracy"] for name, key in models.items()},
+                "F1": metrics["test"]["f1"],
+                "McNemar p": metrics["mcnemar_p"],
+                "best epoch": metrics["best_epoch"],
+            }
+            for seed, metrics in runs.items()
+        }
+    ).T
+    table = pd.concat([numbers, pd.DataFrame({"mean": numbers.mean(), "sd": numbers.std()}).T])
+    table = table.map("{:.3f}".format)
+    for name, key in models.items():
+        for seed, metrics in runs.items():
+            low, high = metrics[key]["accuracy_95"]
+            table.loc[f"seed {seed}", name] += f" ({low:.3f} to {high:.3f})"
+    note = "Test accuracy with 95 % intervals; McNemar's test: RES_LSTM against mean of the frames"
+    return f"{table.to_string()}\n{note}"
 
 
 def read_parameters(given: list[tuple[str, str]], defaults: dict) -> dict:

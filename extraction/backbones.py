@@ -20,6 +20,8 @@ from files import UserError
 from media.frames import SIZE
 
 # How torchvision's ImageNet weights want their input: RGB in 0..1, less the mean, over the std.
+# The resize is that of frames that come in another size; those of a sequence are 224 already, and
+# sequences.csv says how they were made so. The names of feature folders follow all of it.
 PREPROCESSING = {
     "size": SIZE,
     "resize": "area, aspect not kept",

@@ -10,6 +10,7 @@ from metrics import (
     compute_metrics,
     logistic_baseline,
     majority_baseline,
+    mcnemar,
     most_confident_mistakes,
     results_table,
 )
@@ -75,6 +76,8 @@ def test_comparison_counts_what_each_has_right_alone():
     assert "the a is ahead, more than chance" in compare(labels, ahead)
     behind = {"a": np.r_[0, np.ones(39)], "b": np.ones(40)}
     assert "the b is ahead, a difference that chance could give" in compare(labels, behind)
+    assert mcnemar(labels, *behind.values()) == (0, 1, 1.0)
+    assert mcnemar(labels, *ahead.values()).p == pytest.approx(2 * 0.5**10)
     assert "equally good" in compare(labels, {"a": np.ones(40), "b": np.ones(40)})
 
 

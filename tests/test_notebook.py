@@ -98,12 +98,13 @@ def test_the_executed_notebook_has_its_pictures_and_no_error(run):
 
 def test_several_seeds_give_a_table_with_mean_and_spread():
     def metrics(accuracy):
-        score = {"accuracy": accuracy, "f1": 0.5}
-        parts = dict.fromkeys(("test", "logistic_regression", "majority_class"), score)
-        return {**parts, "best_epoch": 3}
+        score = {"accuracy": accuracy, "accuracy_95": [0.6, 0.95], "f1": 0.5}
+        models = ("test", "mean_of_frames", "single_frame", "majority_class")
+        return {**dict.fromkeys(models, score), "mcnemar_p": 0.04, "best_epoch": 3}
 
     lines = seeds_table({1: metrics(0.7), 2: metrics(0.9)}).splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["seed", "seed", "mean", "sd"]
+    assert [line.split()[0] for line in lines[1:5]] == ["seed", "seed", "mean", "sd"]
+    assert "0.700 (0.600 to 0.950)" in lines[1]
     assert lines[3].split()[1] == "0.800" and lines[4].split()[1] == "0.141"
 
 
