@@ -24,9 +24,10 @@ def detect_all(options: argparse.Namespace) -> int:
     """Detects every match given; a bad one never stops the others. Returns the exit code."""
     detector = load_with_settings(options)
     if not detector.fitted:
+        command = "fit --windows" if options.windows else "fit"
         print(
-            f"{options.model} was not fitted on marked matches (detecting_rallies.py fit): going "
-            "by windows of a second and the usual settings",
+            f"{options.model} was not fitted on marked matches (detecting_rallies.py {command}): "
+            "classifying windows one by one, with the default settings",
             file=sys.stderr,
         )
     matches, problems = find_videos(options.matches)

@@ -117,9 +117,11 @@ def read_torch_file(path: Path, wanted: str) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}; it should be {wanted}") from error
-    except Exception as error:  # torch.load names no exceptions: zip, pickle, EOF, OS, runtime
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is damaged or not {wanted}: {reason}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # torch.load names no exceptions: zip, pickle, EOF, runtime; its
+        # words advise weights_only=False, which would run what such a file holds
+        raise UserError(f"{path} is damaged or not {wanted}") from error
 
 
 def backbone_hash(backbone: nn.Module) -> str:
