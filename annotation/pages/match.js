@@ -23,7 +23,7 @@ const MATCH_KEYS = [
   ["← →", "the chosen edge by a frame; else the picture"],
   ["Shift ← →", "a second"], ["j k l", "backwards, stop, forwards; again: faster"],
   ["Space", "play, pause"], ["- +", "slower, faster: 0.5x to 4x"], [", .", "a frame on screen"],
-  ["n b", "next, previous rally"], ["e", "the other edge of the chosen rally"],
+  ["n", "next rally"], ["p b", "rally before"], ["e", "the other edge of the chosen rally"],
   ["Delete", "remove the chosen rally"], ["Enter", "confirm the chosen proposal"],
   ["z Backspace", "undo"], ["↑ ↓", "zoom in, out"], ["m", "sound off, on"],
   ["Esc", "choose nothing, forget the start"], ["?", "this"],
@@ -34,7 +34,7 @@ const SAVED_ACTIONS = {  // one after the other, with the time at which the key 
 };
 const MATCH_ACTIONS = {
   " ": toggleVideo, j: rewind, k: stopVideo, l: forward,
-  n: () => jumpToMark(1), b: () => jumpToMark(-1),
+  n: () => jumpToMark(1), p: () => jumpToMark(-1), b: () => jumpToMark(-1),
   ArrowLeft: (event) => (event.shiftKey ? cutTo(nowSec() - 1) : nudgeFrame(-1)),
   ArrowRight: (event) => (event.shiftKey ? cutTo(nowSec() + 1) : nudgeFrame(1)),
   e: chooseOtherEdge, ArrowUp: () => zoom(0.5), ArrowDown: () => zoom(2),

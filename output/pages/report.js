@@ -23,7 +23,7 @@ import { saveTable } from "./saving.js";
 
 const FIRST_SEC = 60;  // what the lower strip shows at first
 const KEYS = [
-  ["n ↓", "next rally"], ["p ↑", "rally before"], ["Space", "play, pause"],
+  ["n ↓", "next rally"], ["p b ↑", "rally before"], ["Space", "play, pause"],
   ["← →", "a second back, on"], [", .", "a frame back, on"], ["m", "play only the rallies"],
   ["d", "drop or restore the rally"], ["[ i", "it starts here"], ["] o", "it ends here"],
   ["a", "add a rally here"], ["z", "undo"], ["s", "save rallies.csv"],
@@ -31,7 +31,7 @@ const KEYS = [
 ];
 const ACTIONS = {
   n: () => jump(1), ArrowDown: () => jump(1),
-  p: () => jump(-1), ArrowUp: () => jump(-1),
+  p: () => jump(-1), b: () => jump(-1), ArrowUp: () => jump(-1),
   " ": togglePlay, ArrowLeft: () => step(-1), ArrowRight: () => step(1),
   ",": () => frameStep(-1), ".": () => frameStep(1), m: toggleOnly,
   d: () => toggleDropped(currentRally()), a: addRally, z: undo, s: saveTable,
@@ -41,7 +41,7 @@ const ACTIONS = {
   f: fullScreen,
   "?": () => showHelp(KEYS),
 };
-const REPEATED = ["n", "p", "ArrowDown", "ArrowUp", "ArrowLeft", "ArrowRight", ",", "."];
+const REPEATED = ["n", "p", "b", "ArrowDown", "ArrowUp", "ArrowLeft", "ArrowRight", ",", "."];
 const WITH_CONTROL = ["z", "s"];
 const whole = $("whole");
 const lower = $("lower");

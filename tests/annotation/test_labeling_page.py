@@ -642,7 +642,7 @@ def test_proposals_are_marks_only_once_they_are_confirmed(browser, video, tmp_pa
         assert read_marks(marks) == []
         press(page, "n", "Enter")
         assert read_marks(marks) == [(1.0, 2.0)]
-        press(page, "n", "Delete")
+        press(page, "n", "n", "p", "Delete")
         page.click("#confirm-all")
         press(page)
         assert read_marks(marks) == [(1.0, 2.0), (7.0, 8.0)]
