@@ -13,5 +13,11 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// Scrolls a box, which has a position of its own, until a row of it is in view; the page stays.
+export function scrollToRow(box, row) {
+  const away = row.offsetTop - box.scrollTop, height = box.clientHeight;
+  if (away < 60 || away > height - 60) box.scrollTop += away - height / 2;
+}
+
 // What screen readers are told, and the report shows as well.
 export const say = (text) => write($("said"), text);

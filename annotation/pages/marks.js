@@ -1,6 +1,6 @@
 // The marks of a match and the proposals for more: which is chosen, and the list of them all.
 
-import { $, make } from "../../web/elements.js";
+import { $, make, scrollToRow } from "../../web/elements.js";
 import { clock } from "../../web/time.js";
 import { line } from "../../web/timeline.js";
 
@@ -48,14 +48,17 @@ export function renderMatch() {
   const count = match.marks.length, total = match.marks.reduce((sum, [s, e]) => sum + e - s, 0);
   const rallies = count === 1 ? "rally" : "rallies";
   $("match-done").textContent = `${count} ${rallies}, ${clock(total)} in all`;
-  $("match-time").textContent = `${((100 * total) / match.end_sec).toFixed(1)} % of ${
-    clock(match.end_sec)}; saved in ${match.table}`;
+  const share = ((100 * total) / match.end_sec).toFixed(1);
+  const folders = match.table.split(/(?<=[/\\])/).flatMap((name) => [name, make("wbr", "")]);
+  $("match-time").replaceChildren(`${share} % of ${clock(match.end_sec)}; saved in `, ...folders);
   $("proposal-tools").hidden = match.proposals.length === 0;
   $("confirm-all").textContent = `Confirm all ${match.proposals.length} proposals`;
   $("confirm").hidden = !match.chosen?.proposal;
   $("begin").firstChild.textContent = match.draft === null
     ? "Rally starts" : `Started at ${clock(match.draft, 2)}`;
-  $("rallies").replaceChildren(...everyMark().map(makeListItem));
-  $("rallies").querySelector(".chosen")?.scrollIntoView({ block: "nearest" });
+  const list = $("rallies");
+  list.replaceChildren(...everyMark().map(makeListItem));
+  const chosen = list.querySelector(".chosen");
+  if (chosen) scrollToRow(list, chosen.parentElement);
   line.stale = true;
 }

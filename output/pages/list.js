@@ -1,6 +1,6 @@
 // What the page shows of the rallies: the list, the current one, and whether they are saved.
 
-import { $, make, write } from "../../web/elements.js";
+import { $, make, scrollToRow, write } from "../../web/elements.js";
 import { clock } from "../../web/time.js";
 import { line } from "../../web/timeline.js";
 import {
@@ -92,7 +92,6 @@ export function choose(id) {
   render();
   if (!rows.has(id)) return;
   const { row, go } = rows.get(id);
-  const box = $("scroll"), away = row.offsetTop - box.scrollTop, height = box.clientHeight;
-  if (away < 60 || away > height - 60) box.scrollTop += away - height / 2;
+  scrollToRow($("scroll"), row);
   if (inList) go.focus({ preventScroll: true });
 }

@@ -662,6 +662,26 @@ def test_a_file_that_browsers_do_not_play_becomes_a_copy_and_marks_stay_in_its_o
         assert read_marks(table) == [(1.0, 2.033)]
 
 
+def test_a_chosen_rally_is_scrolled_to_in_the_list_and_a_long_path_stays_in_its_panel(
+    browser, video, tmp_path
+):
+    data = tmp_path / ("long_" * 20) / ("path_" * 20)
+    save_marks(data / "matches" / "match.csv", [(k / 4, k / 4 + 0.1) for k in range(40)], [], 10.0)
+    match = open_match(video, data)
+    work = Labelling(data, match=video.name)
+    with (
+        served(work, match_routes(match)) as address,
+        opened(browser, address, width=400) as page,
+    ):
+        page.wait_for_selector("#rallies button")
+        seek(page, 8.9)
+        press(page, "n")
+        assert page.evaluate("() => $('rallies').scrollTop") > 0
+        assert page.evaluate("() => window.scrollY") == 0  # the video stays in view
+        assert page.inner_text("#match-time").endswith(str(data / "matches" / "match.csv"))
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 400
+
+
 def test_the_time_line_zooms_pans_and_follows_the_playhead(browser, video, tmp_path):
     with marking(browser, video, tmp_path) as (page, _):
         seek(page, 4.0)
