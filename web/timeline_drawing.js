@@ -65,7 +65,9 @@ function drawRally(pen, strip, rally, height) {
   if (x > strip.clientWidth || x + width < 0) return;
   if (kind !== "dropped") {
     pen.fillStyle = look["one-tint"];
+    pen.globalAlpha = kind === "proposed" ? 0.4 : 1;
     pen.fillRect(x, TOP, width, high);
+    pen.globalAlpha = 1;
   }
   if (kind === "kept") {
     pen.fillStyle = look.one;
