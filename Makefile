@@ -30,11 +30,12 @@ label: $(STAMP)  ## Label sequences in the browser (ARGS="--split test", "--matc
 detect: $(STAMP)  ## Find the rallies of whole matches (ARGS="final.mp4 --model runs/NAME/best_model.pth")
 	$(BIN)/python detecting_rallies.py $(ARGS)
 
-lint: $(TEST_STAMP)  ## Check the code's form, the layers of its imports, and that none go in a circle
+lint: $(TEST_STAMP)  ## Check the form of the code and of the pages' scripts, and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/tach check
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/oxlint
 
 test: lint  ## Lint, then run every test but those of test-cluster
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone and not cluster" $(ARGS)

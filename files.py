@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import secrets
 import sys
 import warnings
@@ -77,18 +76,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def read_page(path: Path) -> str:
-    """An HTML file with the files beside it that it includes: one text, which needs no other.
-
-    A file stands where the page says /* include NAME */.
-    """
-
-    def included(name: re.Match) -> str:
-        return path.with_name(name[1]).read_text(encoding="utf-8").rstrip("\n")
-
-    return re.sub(r"/\* include ([\w.]+) \*/", included, path.read_text(encoding="utf-8"))
 
 
 def save_json(path: Path, record: dict) -> None:

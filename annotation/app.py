@@ -30,8 +30,9 @@ from annotation.agreement import REPEAT_SHARE, measure_agreement, pick_repeat, s
 from annotation.labels import Answer
 from annotation.suggestions import WHY_TRAIN_ALONE, in_doubt_first, most_disputed_first
 from collection.sources import read_sources
-from files import SPLITS, UserError, read_page
+from files import SPLITS, UserError
 from media.frames import FrameError, count_frames, read_bytes
+from web.page import read_page
 
 PAGE = Path(__file__).parent / "pages" / "labeling.html"
 HOSTS = ["127.0.0.1", "localhost"]

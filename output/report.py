@@ -19,8 +19,9 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from files import UserError, read_page, write_whole
+from files import UserError, write_whole
 from media.proxy import SUFFIX, has_proxy, make_proxy, offset_sec, proxy_path, why_not_playable
+from web.page import read_page
 
 TEMPLATE = Path(__file__).parent / "pages" / "report.html"
 PLACE = "REPORT_DATA"  # stands in the template where the data goes

@@ -6,7 +6,7 @@ import time
 import pandas as pd
 import pytest
 
-from files import UserError, new_run_dir, one_writer, read_page, read_table, write_whole
+from files import UserError, new_run_dir, one_writer, read_table, write_whole
 
 
 def full_disk(*args):
@@ -85,14 +85,6 @@ def test_a_second_writer_waits_until_a_killed_first_one_lets_go(tmp_path, capfd)
     assert entered.wait(10)
     waiting.join()
     assert "waiting" in capfd.readouterr().err
-
-
-def test_a_page_is_one_text_with_the_files_that_it_includes(tmp_path):
-    (tmp_path / "a.html").write_text("<style>\n/* include a.css */\n</style><p>é \\1</p>\n")
-    (tmp_path / "a.css").write_text("p { content: '\\1'; } /* include nothing more */\n")
-    assert read_page(tmp_path / "a.html") == (
-        "<style>\np { content: '\\1'; } /* include nothing more */\n</style><p>é \\1</p>\n"
-    )
 
 
 def test_a_runs_folder_on_a_disk_that_is_not_there_is_an_error(tmp_path):

@@ -19,7 +19,8 @@ IN_A_FUNCTION = "def late():\n    import json\n\n    return json"
 
 @pytest.fixture
 def checkout(tmp_path):
-    for file in [*REPO.glob("*.py"), REPO / "tach.toml", REPO / "pyproject.toml"]:
+    settings = [REPO / name for name in ("tach.toml", "pyproject.toml", ".oxlintrc.json")]
+    for file in [*REPO.glob("*.py"), *settings]:
         shutil.copy(file, tmp_path)
     for package in PACKAGES:
         shutil.copytree(REPO / package, tmp_path / package)
@@ -29,7 +30,7 @@ def checkout(tmp_path):
 def lint(checkout: Path, tool: str) -> subprocess.CompletedProcess:
     """What make lint runs, by one tool."""
     arguments = {"tach": ["check"], "ruff": ["check", "."], "lint-imports": ["--no-cache"]}
-    command = [BIN / tool, *arguments[tool]]
+    command = [BIN / tool, *arguments.get(tool, [])]
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True)
 
 
@@ -52,6 +53,12 @@ def lint(checkout: Path, tool: str) -> subprocess.CompletedProcess:
         ("lint-imports", "media/frames.py", "from safetensors.torch import load", "safetensors"),
         ("ruff", "media/video.py", "import benchmarks.experiment", "TID251"),
         ("ruff", "files.py", IN_A_FUNCTION, "PLC0415"),
+        ("oxlint", "web/time.js", "const unused = 1;", "no-unused-vars"),
+        ("oxlint", "web/time.js", "showHours(nowhere);", "no-undef"),
+        ("oxlint", "annotation/pages/labeling.js", "// more\n" * 500, "max-lines"),
+        ("oxlint", "web/time.js", 'import { nowSec } from "./player.js";\nnowSec();', "no-cycle"),
+        ("oxlint", "output/pages/saving.js", 'import { none } from "./list.js";\nnone();', "named"),
+        ("oxlint", "web/time.js", "showHours(hours == 1);", "eqeqeq"),
     ],
 )
 def test_lint_refuses(checkout, tool, file, line, why):

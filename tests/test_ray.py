@@ -25,6 +25,7 @@ from extraction.ray_cluster import as_path, choose_precision, connect, map_on_ac
 from extraction.ray_extraction import extract_on_ray
 from files import UserError
 from model import save_model
+from web.page import read_page
 
 FRAMES = 4  # of a sequence here
 
@@ -71,8 +72,9 @@ def test_the_code_alone_goes_to_the_workers(local):
     assert set(names) == modules | packages
     found = ray.get(ray.remote(lambda: __import__("media.video").__file__).remote())
     assert Path(found).is_relative_to(folder)
-    page = "pages/report.html"
-    assert ray.get(ray.remote(lambda: os.path.exists(f"output/{page}")).remote())
+    page = Path("output/pages/report.html")
+    there = ray.get(ray.remote(lambda: __import__("web.page").page.read_page(page)).remote())
+    assert there == read_page(ray_cluster.ROOT / page)
 
 
 def run_here(actor, about, items, most):

@@ -306,10 +306,10 @@ def test_the_grid_labels_twelve_at_once(browser, many):
         ones = {2, 6, 10, 11}
         expected = {f"seq_{k:05d}": str(int(k in ones)) for k in range(1, 12)}
         assert read_labels(many / "train") == expected
-        assert page.evaluate("() => cells[0].item.name") == "seq_00013"
+        assert page.evaluate("() => view.cells[0].item.name") == "seq_00013"
         press(page, "z")
         assert read_labels(many / "train") == {}
-        assert page.evaluate("() => cells.map((cell) => cell.value).join('')") == "01000100011"
+        assert page.evaluate("() => view.cells.map((cell) => cell.value).join('')") == "01000100011"
         press(page, "Enter")  # the answers are still as they were
         assert read_labels(many / "train") == expected
         press(page, "ArrowLeft")
@@ -342,10 +342,10 @@ def test_a_page_with_changes_is_left_only_when_it_is_said_twice(browser, many):
         press(page, "g")
         press(page, "1", "ArrowRight")
         assert "not saved" in alert(page)
-        assert page.evaluate("() => cells[0].item.name") == "seq_00001"
+        assert page.evaluate("() => view.cells[0].item.name") == "seq_00001"
         page.wait_for_timeout(DOUBLE_MS)
         press(page, "ArrowRight")
-        assert page.evaluate("() => cells[0].item.name") == "seq_00013"
+        assert page.evaluate("() => view.cells[0].item.name") == "seq_00013"
 
 
 def test_a_page_saved_but_for_a_conflict_is_undone_as_far_as_it_was_saved(browser, many):
@@ -368,7 +368,7 @@ def test_the_split_can_be_changed_in_the_grid(browser, tmp_path):
         page.select_option("#split", "validation")
         press(page)
         page.wait_for_timeout(300)  # the loops go on
-        frames = page.evaluate("() => cells.map((cell) => cell.canvas.dataset.frame)")
+        frames = page.evaluate("() => view.cells.map((cell) => cell.canvas.dataset.frame)")
         assert all(frames)
         press(page, "ArrowLeft")
         assert "first page" in alert(page)
@@ -642,7 +642,7 @@ def test_proposals_are_marks_only_once_they_are_confirmed(browser, video, tmp_pa
         assert read_marks(marks) == []
         press(page, "n", "Enter")
         assert read_marks(marks) == [(1.0, 2.0)]
-        press(page, "n", "Delete")
+        press(page, "n", "n", "p", "Delete")
         page.click("#confirm-all")
         press(page)
         assert read_marks(marks) == [(1.0, 2.0), (7.0, 8.0)]
@@ -660,6 +660,41 @@ def test_a_file_that_browsers_do_not_play_becomes_a_copy_and_marks_stay_in_its_o
         seek(page, 2.0)
         press(page, ".", "]")
         assert read_marks(table) == [(1.0, 2.033)]
+
+
+def test_a_chosen_rally_is_scrolled_to_in_the_list_and_a_long_path_stays_in_its_panel(
+    browser, video, tmp_path
+):
+    data = tmp_path / ("long_" * 20) / ("path_" * 20)
+    save_marks(data / "matches" / "match.csv", [(k / 4, k / 4 + 0.1) for k in range(40)], [], 10.0)
+    match = open_match(video, data)
+    work = Labelling(data, match=video.name)
+    with (
+        served(work, match_routes(match)) as address,
+        opened(browser, address, width=400) as page,
+    ):
+        page.wait_for_selector("#rallies button")
+        seek(page, 8.9)
+        press(page, "n")
+        assert page.evaluate("() => $('rallies').scrollTop") > 0
+        assert page.evaluate("() => window.scrollY") == 0  # the video stays in view
+        assert page.inner_text("#match-time").endswith(str(data / "matches" / "match.csv"))
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 400
+
+
+def test_the_time_line_zooms_pans_and_follows_the_playhead(browser, video, tmp_path):
+    with marking(browser, video, tmp_path) as (page, _):
+        seek(page, 4.0)
+        press(page, "ArrowUp", "ArrowUp")
+        assert page.evaluate("() => line.view") == [3, 5.5]
+        seek(page, 6.0)
+        assert page.evaluate("() => line.view") == pytest.approx([5.625, 8.125])
+        page.hover("#timeline")
+        page.mouse.wheel(200, 0)
+        page.wait_for_function("() => line.view[0] > 6")
+        assert page.evaluate("() => line.view") == pytest.approx([6.125, 8.625])
+        page.mouse.wheel(0, 2000)
+        page.wait_for_function("() => line.view[0] === 0 && line.view[1] === line.endSec")
 
 
 def test_shuttle_and_speed_keys(browser, video, tmp_path):

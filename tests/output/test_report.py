@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from conftest import write_video
-from files import UserError, read_page
+from files import UserError
 from media.proxy import has_proxy, proxy_path
 from output import report
 from output.report import (
@@ -20,6 +20,7 @@ from output.report import (
     thin_probabilities,
     video_url,
 )
+from web.page import read_page
 
 NOTHING = (np.array([]), np.array([]))
 

@@ -118,7 +118,7 @@ def test_keys_go_from_rally_to_rally_and_play(page):
         page.wait_for_function("(sec) => !video.paused && clockSec() >= sec", arg=sec)
         assert now(page) == pytest.approx(sec, abs=0.6)
     assert current(page) == "Rally 1 of 3, 2.0 s"
-    press(page, "p")
+    press(page, "b")
     assert page.inner_text("#said") == "There is no rally before this"
 
 

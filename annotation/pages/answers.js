@@ -1,0 +1,60 @@
+// Answers once they are given: noted for Undo, refused where others changed the label meanwhile,
+// and now and then followed by a sequence that comes back for a second answer.
+
+import { CELL_KEYS, renderCell } from "./cells.js";
+import { renderSequence } from "./progress.js";
+import { ask, forgetAsked, refuse, tell } from "./requests.js";
+import { isLabel, isOpen, labelName, labelOf, upcoming, view, work } from "./work.js";
+
+// Another tab or program has labelled them meanwhile: that stays, and is shown from now on.
+export function takeConflicts(conflicts) {
+  const found = new Map(Object.entries(conflicts)), { cells, current } = view;
+  if (!found.size) return false;
+  for (const [name, label] of found) work.labels.set(name, label);
+  for (const shown of [current, ...cells]) {
+    if (!shown || !found.has(shown.item.name)) continue;
+    shown.seen = found.get(shown.item.name);
+    if (isLabel(shown.seen)) shown.value = shown.seen;
+  }
+  cells.forEach(renderCell);
+  renderSequence();
+  const told = [...found].map(([name, label]) => {
+    const cell = cells.find(({ item }) => item.name === name);
+    return `${cell ? `number ${CELL_KEYS[cell.k]}, ` : ""}${name} is ${labelName(label)}`;
+  });
+  refuse(`NOT SAVED: changed elsewhere meanwhile, and kept: ${told.join("; ")}. ` +
+    `To change it, answer again.${cells.length ? " The others are saved." : ""}`);
+  return true;
+}
+
+// Resolves when what comes back for a second answer, if anything, has its place.
+export async function noteAnswers(items, time) {
+  tell("");
+  forgetAsked();
+  const values = new Map(items.map((item) => [item.name, labelOf(item)]));
+  work.steps.push({ items, times: [time], values });
+  let due = false;
+  for (const item of items) {
+    work.answers.push(Date.now());
+    item.skipped = false;
+    if (!item.repeat && work.order.includes(item)) work.walked.add(item.name);
+    const place = work.answers.length % work.repeat_every;
+    due ||= place === work.repeatAt;
+    if (place === 0) work.repeatAt = Math.floor(Math.random() * work.repeat_every);
+  }
+  if (due) await bringBack();
+}
+
+// A labelled sequence comes back as if it were new, a few places on; the label stays as it is.
+async function bringBack() {
+  const { split, order } = work, { current, cells } = view;
+  if (work.walking || order.some((item) => item.repeat && isOpen(item))) return;
+  const { sequence } = await ask("repeat", { split }).catch(() => ({ sequence: null }));
+  if (!sequence || work.order !== order || work.walking) return;
+  const shown = current?.item ?? cells.at(-1)?.item ?? order[0], at = upcoming(shown, 3).at(-1);
+  const place = at ? order.indexOf(at) : order.length;
+  order.splice(place, 0, { name: sequence, repeat: true, answer: null, skipped: false });
+}
+
+// Whether the model's probability is on the other side than a person's answer.
+export const modelDiffers = (prob, label) => (prob > 0.5 ? "1" : "0") !== label;

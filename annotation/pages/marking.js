@@ -1,0 +1,180 @@
+// How marks are made and changed. Every change is saved whole before the page shows it.
+
+import { nowSec, seek, video } from "../../web/player.js";
+import { rounded } from "../../web/time.js";
+import {
+  chooseMark, edgeSec, everyMark, match, renderMatch, same, withEdge, without,
+} from "./marks.js";
+import { cutTo, rewindRate, stopRewind } from "./match_video.js";
+import { ask, confirmed, enqueue, save, tell, unsaved } from "./requests.js";
+
+const DISTANT_SEC = 1;  // a rally that is farther from the playhead is chosen no more
+
+async function saveMarks(change) {
+  const marks = change(match.marks.map((mark) => [...mark]));
+  const saved = await save("marks", { marks, seen: match.marks });
+  match.marks = saved.marks;
+  if (!saved.time) {
+    renderMatch();
+    throw new Error("NOT SAVED: the marks were changed elsewhere meanwhile. " +
+      "What is there now is shown; do it again if it is still right.");
+  }
+  match.steps.push({ time: saved.time, proposals: null });
+  tell("");
+  renderMatch();
+}
+
+// While it plays, what counts is when the key was pressed.
+export const pressedSec = () => (video.paused && !rewindRate ? null : nowSec());
+
+async function neighbour(sec, step) {
+  return (await ask("neighbour", { sec, step })).sec;
+}
+
+// When the frame came on screen that is there at sec: for what is to be saved.
+export async function timeOfFrame(sec) {
+  try {
+    return await neighbour(sec, 0);
+  } catch (error) {
+    throw unsaved(error);
+  }
+}
+
+export async function markStart(sec) {
+  match.draft = await timeOfFrame(sec ?? nowSec());
+  match.chosen = null;
+  tell("");
+  renderMatch();
+}
+
+export async function markEnd(sec) {
+  if (match.draft === null) throw new Error("Mark where the rally starts first, with [");
+  const mark = [match.draft, await timeOfFrame(sec ?? nowSec())];
+  if (mark[1] <= mark[0]) throw new Error("The end must come after the start: play on, then ]");
+  await saveMarks((marks) => [...marks, mark]);
+  match.draft = null;
+  chooseMark(mark, "end");
+}
+
+// What is chosen is nudged and removed only while it is in view: not after playing on.
+function dropDistant() {
+  const now = nowSec(), [start, end] = match.chosen?.mark ?? [now, now];
+  if (now < start - DISTANT_SEC || now > end + DISTANT_SEC) match.chosen = null;
+}
+
+export async function removeChosen() {
+  dropDistant();
+  const { mark, proposal } = match.chosen ?? {};
+  if (mark) return remove(mark, proposal);
+  if (match.draft === null) throw new Error("Choose a rally first");
+  match.draft = null;
+  return renderMatch();
+}
+
+export async function remove(mark, proposal) {
+  if (proposal) {
+    match.steps.push({ time: null, proposals: match.proposals });
+    dropProposal(mark);
+  } else await saveMarks(without(mark));
+  match.chosen = null;
+  renderMatch();
+}
+
+function dropProposal(mark) {
+  match.proposals = without(mark)(match.proposals);
+}
+
+export async function confirmChosen() {
+  const { mark, proposal } = match.chosen ?? {};
+  if (!proposal) return;
+  await saveMarks((marks) => [...marks, mark]);
+  match.steps.at(-1).proposals = match.proposals;
+  dropProposal(mark);
+  chooseMark(mark, "end");
+}
+
+export async function confirmAll() {
+  await saveMarks((marks) => [...marks, ...match.proposals]);
+  match.steps.at(-1).proposals = match.proposals;
+  match.proposals = [];
+  match.chosen = null;
+  renderMatch();
+}
+
+// Puts an edge of a mark (or of a proposal, which stays one) at sec.
+export async function moveMarkEdge({ mark, edge, proposal }, sec) {
+  const moved = withEdge({ mark, edge }, rounded(sec));
+  if (moved[0] >= moved[1]) throw new Error("The end must come after the start");
+  if (same(moved, mark)) return chooseMark(mark, edge, proposal);
+  if (proposal) {
+    match.steps.push({ time: null, proposals: match.proposals });
+    match.proposals = match.proposals.map((other) => (same(other, mark) ? moved : other));
+  } else {
+    if (!match.marks.some((other) => same(other, mark))) throw new Error("That rally is gone");
+    await saveMarks((marks) => [...without(mark)(marks), moved]);
+  }
+  return chooseMark(moved, edge, proposal);
+}
+
+// The picture by a frame.
+export const stepPicture = (by) => enqueue(async () => seek(await neighbour(nowSec(), by)));
+
+// The chosen edge, or the picture, by a frame.
+export function nudgeFrame(by) {
+  stopRewind();
+  enqueue(async () => {
+    dropDistant();
+    const { chosen } = match;
+    if (!chosen?.edge) return seek(await neighbour(nowSec(), by));
+    const sec = await neighbour(edgeSec(chosen), by);
+    await moveMarkEdge(chosen, sec);
+    video.pause();
+    return seek(sec);
+  });
+}
+
+export async function undoMark() {
+  tell("");
+  if (match.draft !== null) {  // the start without an end
+    match.draft = null;
+    return renderMatch();
+  }
+  const step = match.steps.at(-1) ?? { time: "", proposals: null };
+  if (!step.time && !step.proposals && !confirmed("undo marks")) {
+    return tell("That would take back what was marked before you opened this page: again to do it");
+  }
+  match.chosen = null;
+  if (step.time !== null) {
+    const { marks } = await save("marks/undo", { time: step.time }).catch((error) => {
+      if (!error.unanswered) match.steps.pop();  // it cannot be undone any more
+      throw error;
+    });
+    if (marks === null) tell("There is nothing to undo");
+    match.marks = marks ?? match.marks;
+  }
+  match.steps.pop();
+  match.proposals = step.proposals ?? match.proposals;
+  return renderMatch();
+}
+
+export function jumpToMark(by) {
+  const all = everyMark(), now = nowSec();
+  const next = by > 0 ? all.find(({ mark }) => mark[0] > now + 0.01)
+    : all.findLast(({ mark }) => mark[0] < now - 0.5);
+  if (!next) return;
+  tell("");
+  chooseMark(next.mark, "start", next.proposal);
+  cutTo(next.mark[0]);
+}
+
+export function chooseOtherEdge() {
+  if (!match.chosen) return;
+  const { mark, edge, proposal } = match.chosen;
+  chooseMark(mark, edge === "start" ? "end" : "start", proposal);
+  cutTo(edgeSec(match.chosen));
+}
+
+export function forgetChosen() {
+  match.chosen = match.draft = null;
+  renderMatch();
+}

@@ -1,0 +1,64 @@
+// The marks of a match and the proposals for more: which is chosen, and the list of them all.
+
+import { $, make, scrollToRow } from "../../web/elements.js";
+import { clock } from "../../web/time.js";
+import { line } from "../../web/timeline.js";
+
+export const match = {  // and what the server answers to /match
+  marks: [],
+  proposals: [],
+  draft: null,    // where the rally starts whose end is not marked yet
+  chosen: null,   // { mark, edge: "start" | "end" | "", proposal }
+  dragged: null,  // the same, and the sec at which the mouse holds the edge
+  steps: [],      // { time, proposals }, what Undo takes back
+};
+
+export const same = (one, other) => one?.[0] === other[0] && one?.[1] === other[1];
+export const edgeSec = ({ mark, edge }) => mark[edge === "start" ? 0 : 1];
+export const withEdge = ({ mark, edge }, sec) =>
+  (edge === "start" ? [sec, mark[1]] : [mark[0], sec]);
+export const without = (mark) => (marks) => marks.filter((other) => !same(other, mark));
+
+export function everyMark() {
+  const all = match.marks.map((mark) => ({ mark, proposal: false }));
+  all.push(...match.proposals.map((mark) => ({ mark, proposal: true })));
+  return all.toSorted((one, other) => one.mark[0] - other.mark[0]);
+}
+
+export function chooseMark(mark, edge, proposal = false) {
+  match.chosen = { mark, edge, proposal };
+  renderMatch();
+}
+
+// One of everyMark(), with a button to go there and one to delete it; match.js knows how.
+function makeListItem({ mark, proposal }, k) {
+  const [start, end] = mark, item = make("li", "");
+  const text = `${clock(start, 2)} – ${clock(end, 2)}  ${(end - start).toFixed(1)} s`;
+  const go = make("button", proposal ? `${text} ?` : text, { className: "go" });
+  const gone = make("button", "✕");
+  if (proposal) go.setAttribute("aria-label", `${text}, proposed`);
+  if (same(match.chosen?.mark, mark)) go.classList.add("chosen");
+  if (proposal) go.classList.add("proposal");
+  gone.setAttribute("aria-label", `Delete rally ${k + 1}`);
+  item.append(go, gone);
+  return item;
+}
+
+export function renderMatch() {
+  const count = match.marks.length, total = match.marks.reduce((sum, [s, e]) => sum + e - s, 0);
+  const rallies = count === 1 ? "rally" : "rallies";
+  $("match-done").textContent = `${count} ${rallies}, ${clock(total)} in all`;
+  const share = ((100 * total) / match.end_sec).toFixed(1);
+  const folders = match.table.split(/(?<=[/\\])/).flatMap((name) => [name, make("wbr", "")]);
+  $("match-time").replaceChildren(`${share} % of ${clock(match.end_sec)}; saved in `, ...folders);
+  $("proposal-tools").hidden = match.proposals.length === 0;
+  $("confirm-all").textContent = `Confirm all ${match.proposals.length} proposals`;
+  $("confirm").hidden = !match.chosen?.proposal;
+  $("begin").firstChild.textContent = match.draft === null
+    ? "Rally starts" : `Started at ${clock(match.draft, 2)}`;
+  const list = $("rallies");
+  list.replaceChildren(...everyMark().map(makeListItem));
+  const chosen = list.querySelector(".chosen");
+  if (chosen) scrollToRow(list, chosen.parentElement);
+  line.stale = true;
+}

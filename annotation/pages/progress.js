@@ -1,0 +1,87 @@
+// What the page shows of the work: the sequence in view, counts, pace, and the end of a split.
+
+import { $, make, say } from "../../web/elements.js";
+import { clock } from "../../web/time.js";
+import { className, doneCount, isLabel, labelledItems, skippedItems, view, work } from "./work.js";
+
+const PACE_MS = 5 * 60000;
+
+export function renderSequence() {
+  renderCounts();
+  if (!view.current) return;
+  const { item, note, seen, pictures } = view.current, canvas = $("picture");
+  canvas.className = seen === "1" ? "is-one" : seen === "0" ? "is-zero" : "";
+  // The name of a fresh sequence would give away which ones come back for a second answer.
+  const all = work.names.length, place = Math.min(work.order.indexOf(item) + 1, all);
+  const told = isLabel(seen) && !item.repeat
+    ? `${item.name}: ${className(seen)}` : `Sequence ${place} of ${all}`;
+  const odd = seen && !isLabel(seen)
+    ? `the table has ${seen} for it, which an answer puts right` : "";
+  $("about").textContent = pictures.length
+    ? [told, odd, note].filter(Boolean).join(" · ") : `${item.name}: ${note} · skip it`;
+  canvas.setAttribute("aria-label", $("about").textContent);
+  const flagged = work.flags.has(item.name);
+  $("flag").setAttribute("aria-pressed", String(flagged));
+  $("flag").firstChild.textContent = flagged ? "Flagged" : "Flag";
+}
+
+// Answers a minute, of late; 0 where there are too few to tell.
+function paceNow() {
+  const recent = work.answers.filter((time) => Date.now() - time < PACE_MS);
+  const spanMs = recent.length > 2 ? Math.max(Date.now() - recent[0], 2000) : 0;
+  return spanMs ? recent.length / (spanMs / 60000) : 0;
+}
+
+const oneCount = () => [...work.labels.values()].filter((label) => label === "1").length;
+
+export function renderCounts() {
+  const done = doneCount(), all = work.names.length, ones = oneCount(), pace = paceNow();
+  const toWalk = work.order.filter((item) => !item.repeat).length;
+  const left = work.walking ? toWalk - work.walked.size : all - done;
+  $("done").textContent = work.walking
+    ? `${work.walked.size} of ${toWalk} reviewed` : `${done} of ${all} done`;
+  document.title = `${work.split}: ${$("done").textContent}`;
+  $("bar").value = work.walking ? work.walked.size / (toWalk || 1) : done / (all || 1);
+  const rows = [
+    ["left", left], [className("1"), ones], [className("0"), done - ones],
+    ["a minute", pace ? pace.toFixed(1) : "–"],
+    ["time left", pace ? clock((left / pace) * 60) : "–"],
+  ];
+  const skipped = skippedItems().length;
+  if (skipped) rows.push(["skipped", skipped]);
+  $("walk-back").hidden = !work.walking || work.order.length === work.all.length;
+  $("walk-flagged").hidden = work.flags.size === 0;
+  $("walk-flagged").textContent = `See the flagged (${work.flags.size})`;
+  $("brief").textContent = [
+    $("done").textContent, ...rows.slice(0, 5).map(([what, value]) => `${what} ${value}`),
+  ].join(" · ");
+  $("numbers").replaceChildren(
+    ...rows.flatMap(([what, value]) => [make("dt", what), make("dd", value)]));
+}
+
+// What there is to do next is a button each; sequences.js knows what they do.
+function offer(text, what, split = "") {
+  const button = make("button", text);
+  Object.assign(button.dataset, { offer: what, split });
+  return button;
+}
+
+export function showFinished() {
+  renderCounts();
+  const done = doneCount(), all = work.names.length, open = all - done, ones = oneCount();
+  $("finished-what").textContent = work.walking
+    ? (work.order.length ? $("done").textContent : `There is nothing to review in ${work.split}`)
+    : all === 0 ? `There is no sequence in ${work.split} yet`
+      : open ? `${work.split}: ${open} are left, all skipped` : `${work.split} is finished`;
+  $("finished-counts").textContent = all
+    ? `${$("done").textContent}: ${ones} ${className("1")}, ${done - ones} ${className("0")}` : "";
+  const offers = work.splits.filter((name) => name !== work.split)
+    .map((name) => offer(`Go to ${name}`, "split", name));
+  if (skippedItems().length) offers.unshift(offer("The skipped ones again", "skipped"));
+  if (labelledItems().length && !work.walking) {
+    offers.unshift(offer("Walk through the labels again", "labelled"));
+  }
+  $("finished-next").replaceChildren(...offers);
+  say($("finished-what").textContent);
+  $("finished").focus();
+}

@@ -1,0 +1,67 @@
+// The sequences of a split: their labels and flags, the order they come in, and what is in view.
+
+export let work = null;  // what the server told of the split, and: see openWork
+
+export const view = {
+  current: null,        // { item, seen, pictures, note }, the one that is shown
+  cells: [],            // of the grid: { item, seen, value, touched, pictures, canvas, ... }
+  pagesBefore: [],      // the items of the grid's pages before this one
+  turnedAt: -Infinity,  // when a page of the grid was saved and the next came into view
+};
+
+// `state` is what the server answers to /state.
+export function openWork(state) {
+  const all = state.names.map((name) => ({ name, repeat: false, answer: null, skipped: false }));
+  work = {
+    ...state,
+    all,
+    order: [...all],  // what is gone through: blind repeats, too, or only those walked
+    labels: new Map(Object.entries(state.labels)),
+    fps: new Map(Object.entries(state.fps)),
+    flags: new Set(state.flags),
+    walking: state.order === "review",  // through its order, whatever is labelled
+    walked: new Set(),
+    steps: [],    // { items, times, values, page, depth } or { skipped }, what Undo takes back
+    answers: [],  // when each was given, ms
+    repeatAt: Math.floor(Math.random() * state.repeat_every),
+  };
+  Object.assign(view, { current: null, cells: [], pagesBefore: [] });
+}
+
+// What the server has now, where others may have changed it.
+export function takeLabels(state) {
+  const names = new Set(work.names);
+  work.labels = new Map(Object.entries(state.labels).filter(([name]) => names.has(name)));
+  work.flags = new Set(state.flags);
+}
+
+export const className = (label) => work.classes[Number(label)];
+export const isLabel = (label) => label === "0" || label === "1";
+export const labelName = (label) =>
+  (isLabel(label) ? className(label) : label || "without a label");
+export const labelOf = (item) => (item.repeat ? item.answer : work.labels.get(item.name)) ?? "";
+export const isOpen = (item) => !isLabel(labelOf(item)) && !item.skipped;
+export const itemNamed = (wanted) => work.all.find(({ name }) => name === wanted);
+export const skippedItems = () => work.order.filter((item) => item.skipped && !item.repeat);
+export const labelledItems = () => work.all.filter((item) => isLabel(labelOf(item)));
+export const doneCount = () => [...work.labels.values()].filter(isLabel).length;
+
+// The item to show after that index: the next without a label, from the start again at the end.
+export function nextAfter(index) {
+  const after = work.order.slice(index + 1), before = work.order.slice(0, index + 1);
+  if (work.walking) return after.find((item) => !item.repeat) ?? null;
+  return after.find(isOpen) ?? before.find(isOpen) ?? null;
+}
+
+export const nextOf = (item) => nextAfter(work.order.indexOf(item));
+
+export function upcoming(item, count) {
+  const found = [];
+  let next = item;
+  while (next && found.length < count) {
+    next = nextOf(next);
+    if (!next || next === item || found.includes(next)) break;
+    found.push(next);
+  }
+  return found;
+}

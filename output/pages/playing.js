@@ -1,0 +1,95 @@
+// Playing the match: from rally to rally, step by step, and all of it or only the rallies.
+
+import { $, say, write } from "../../web/elements.js";
+import { clockSec, nowSec, play, playable, seek, video } from "../../web/player.js";
+import { within } from "../../web/time.js";
+import { bringIntoView, line } from "../../web/timeline.js";
+import { choose } from "./list.js";
+import { currentRally, edited, END_SEC, kept, report } from "./rallies.js";
+import { pathOf } from "./saving.js";
+
+const NEAR_SEC = 10;     // so far from it the playhead may go without losing the current rally
+const EARLY_SEC = 0.05;  // a player that jumps to a time may land a little before it
+
+let lastSec = 0;         // the playhead a moment ago
+let onlyRallies = false;
+
+export function step(by) {
+  say("");
+  const sec = within(nowSec() + by, 0, END_SEC);
+  seek(sec);
+  chooseNear(sec);
+}
+
+export function frameStep(by) {
+  video.pause();
+  step(by * report.frame_sec);
+}
+
+export function goTo(rally) {
+  say("");
+  choose(rally.id);
+  bringIntoView(rally.start, rally.end);
+  seek(rally.start);
+  if (playable) play();
+}
+
+export function jump(by) {
+  const now = nowSec(), { rallies } = edited, at = rallies.indexOf(currentRally());
+  const next = at >= 0 ? rallies[at + by] : by > 0 ? rallies.find((rally) => rally.start > now)
+    : rallies.findLast((rally) => rally.end <= now);
+  if (next) goTo(next);
+  else say(`There is no rally ${by > 0 ? "after" : "before"} this`);
+}
+
+// After small steps the current rally stays, also in its neighbour: its edge may be wanted there.
+export function chooseNear(sec, sticky = true) {
+  const here = edited.rallies.filter(({ start, end }) => start <= sec && sec < end);
+  const there = here.find((rally) => !rally.dropped) ?? here[0], rally = currentRally();
+  const near = rally && rally.start - NEAR_SEC <= sec && sec <= rally.end + NEAR_SEC;
+  if (!near || (there && !sticky)) choose(there?.id ?? null);
+}
+
+export function noteSeek(sec) {
+  lastSec = sec;
+  bringIntoView(sec);
+}
+
+// While it plays: the rally that begins becomes the current one; the time between is passed over.
+export function follow() {
+  if (video.paused || video.seeking || line.drag) return;
+  const now = clockSec(), from = lastSec, { rallies } = edited;
+  lastSec = now;
+  bringIntoView(now);
+  const begun = rallies.findLast(({ start, dropped }) => (
+    from < start && start <= now && !(onlyRallies && dropped)));
+  if (begun) choose(begun.id);
+  const isPlayed = ({ id, start, end, dropped }) => (
+    (!dropped || id === edited.current) && start - EARLY_SEC <= now && now < end);
+  if (!onlyRallies || rallies.some(isPlayed)) return;
+  const next = kept().find((rally) => rally.start > now);
+  if (next) goTo(next);
+  else {
+    video.pause();
+    say("That was the last rally");
+  }
+}
+
+export function toggleOnly() {
+  onlyRallies = !onlyRallies;
+  $("only").setAttribute("aria-pressed", String(onlyRallies));
+  say(onlyRallies ? "Playing only the rallies" : "Playing everything");
+}
+
+export function fullScreen() {
+  if (!playable) say("There is no video to show");
+  else if (document.fullscreenElement) document.exitFullscreen();
+  else video.requestFullscreen();
+}
+
+export function refuseVideo() {
+  video.hidden = true;
+  $("problem").hidden = false;
+  write($("problem"), `The video cannot be played: it was looked for at ${pathOf(report.url)}. ` +
+    "Put it there and load this page again; the list and the timeline work without it.");
+}

@@ -1,0 +1,52 @@
+// The corrected rallies.csv, handed to the browser to be saved.
+
+import { make, say } from "../../web/elements.js";
+import { render } from "./list.js";
+import { asText, edited, keep, kept } from "./rallies.js";
+
+function asCsv() {
+  const lines = kept().map(({ start, end, confidence }) => (
+    [...[start, end, end - start].map((sec) => sec.toFixed(3)), confidence ?? ""].join(",")));
+  return ["start_sec,end_sec,duration_sec,confidence", ...lines, ""].join("\n");
+}
+
+// An address of a file as its reader would write it.
+export function pathOf(address) {
+  const { href, pathname } = new URL(address, location.href);
+  try {
+    const path = decodeURIComponent(pathname);
+    return href.startsWith("file:///") ? path.replace(/^\/(?=[A-Za-z]:)/, "") : decodeURI(href);
+  } catch {  // the name's bytes are no UTF-8
+    return href;
+  }
+}
+
+export async function saveTable() {
+  const text = asCsv(), now = asText(), folder = pathOf(".");
+  if (window.showSaveFilePicker) {
+    say(`Put it over the rallies.csv in ${folder}`);
+    try {
+      const types = [{ description: "Table", accept: { "text/csv": [".csv"] } }];
+      const handle = await window.showSaveFilePicker({ suggestedName: "rallies.csv", types });
+      const file = await handle.createWritable();
+      await file.write(text);
+      await file.close();
+      return noteSaved(now, `Saved: it should now be the rallies.csv in ${folder}`);
+    } catch (error) {
+      if (error.name === "AbortError") return say("Not saved");
+      if (error.name !== "SecurityError") return say(`NOT SAVED: ${error.message}`);
+    }
+  }
+  const link = make("a", "", { download: "rallies.csv" });
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  return noteSaved(now, `rallies.csv is in your downloads: move it over the old one in ${folder}`);
+}
+
+function noteSaved(text, words) {
+  edited.saved = text;
+  keep();
+  render();
+  say(words);
+}

@@ -1,0 +1,21 @@
+// Numbers of seconds: as text, rounded, inside their limits.
+
+let hours = false;
+
+// A match of an hour or more has hours in all its times, so that they stand under each other.
+export function showHours(endSec) {
+  hours = endSec >= 3600;
+}
+
+export function clock(sec, digits = 0) {
+  const whole = Math.round(Math.max(0, sec) * 10 ** digits) / 10 ** digits;
+  const seconds = (whole % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
+  const minutes = Math.floor(whole / 60);
+  if (!hours) return `${minutes}:${seconds}`;
+  return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${seconds}`;
+}
+
+// To the millisecond, as the tables have them.
+export const rounded = (sec) => Math.round(sec * 1000) / 1000;
+
+export const within = (value, from, to) => Math.min(Math.max(value, from), to);
