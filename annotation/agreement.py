@@ -1,12 +1,12 @@
 """How well a person agrees with themselves: blind second answers, which change no label.
 
-They stand in the log of the labels as steps of the kind "repeat". Imports no torch.
+They stand in the log of the labels as changes of the kind "repeat". Imports no torch.
 """
 
 import random
 from pathlib import Path
 
-from annotation.change_log import Step, append_steps, log_path, standing, time_now
+from annotation.change_log import Change, append_changes, log_path, standing, time_now
 from annotation.labels import labels_held, labels_path, read_class_names, read_labels, read_log
 
 REPEAT_SHARE = 0.05  # of the answers come back for a second one, unannounced
@@ -14,12 +14,12 @@ REPEAT_AFTER = 20  # answers at least, so that the first one is not just remembe
 
 
 def save_repeat(split_dir: Path, sequence: str, label: str) -> str:
-    """Keeps the second, blind answer in the log, the label as it is; returns the step's time."""
+    """Keeps the second, blind answer in the log, the label as it is; returns the change's time."""
     with labels_held(split_dir):
         first = read_labels(split_dir).get(sequence, "")
-        step = Step(time_now(), sequence, first, label, "repeat")
-        append_steps(log_path(labels_path(split_dir)), [step])
-    return step.time
+        change = Change(time_now(), sequence, first, label, "repeat")
+        append_changes(log_path(labels_path(split_dir)), [change])
+    return change.time
 
 
 def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
@@ -27,10 +27,10 @@ def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
 
     None while so many have come back that they are REPEAT_SHARE of the answers.
     """
-    steps = standing(read_log(split_dir))
-    given = [step.sequence for step in steps if step.what == "label"]
+    changes = standing(read_log(split_dir))
+    given = [change.sequence for change in changes if change.what == "label"]
     answered = list(dict.fromkeys(reversed(given)))[::-1]  # in the order of their last answers
-    repeated = {step.sequence for step in steps if step.what == "repeat"}
+    repeated = {change.sequence for change in changes if change.what == "repeat"}
     if len(repeated) >= REPEAT_SHARE * len(answered):
         return None
     labels = read_labels(split_dir)
@@ -49,11 +49,13 @@ def measure_agreement(split_dir: Path) -> dict:
     import scipy.stats  # noqa: PLC0415, spares labelling a second
     from sklearn.metrics import cohen_kappa_score  # noqa: PLC0415
 
-    steps = standing(read_log(split_dir))
-    repeats = {step.sequence: step for step in steps if step.what == "repeat"}  # the last of each
+    changes = standing(read_log(split_dir))
+    repeats = {
+        change.sequence: change for change in changes if change.what == "repeat"
+    }  # the last of each
     pairs = [s for s in repeats.values() if {s.old, s.new} <= {"0", "1"}]
-    first, second = [step.old for step in pairs], [step.new for step in pairs]
-    same = sum(step.old == step.new for step in pairs)
+    first, second = [change.old for change in pairs], [change.new for change in pairs]
+    same = sum(change.old == change.new for change in pairs)
     defined = len({*first, *second}) == 2
     wilson = scipy.stats.binomtest(same, len(pairs)).proportion_ci(method="wilson") if pairs else ()
     return {

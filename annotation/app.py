@@ -298,7 +298,7 @@ def next_repeat(work: Labelling, query: dict) -> dict:
 
 
 def take_undo(work: Labelling, body: dict) -> dict:
-    """Takes back {split, time}, or the last step where time is ""."""
+    """Takes back {split, time}, or the last changes where time is ""."""
     split_dir = work.split_dir(body.get("split"))
     changes = labels.undo(split_dir, wanted(body, "time", str) or None)
     return {"changes": [dict(zip(("sequence", "label", "done"), c, strict=True)) for c in changes]}

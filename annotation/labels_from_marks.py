@@ -83,8 +83,8 @@ def _label_rows(split_dir: Path, rows: pd.DataFrame, marks: Marks, until_sec: fl
         if not frames:
             continue
         start, now = float(row.start_sec), labels.get(row.sequence, "")
-        end, step = start + frames / float(row.fps), last.get(row.sequence)
-        of_marks = step and step.what == "marks" and step.new == now
+        end, change = start + frames / float(row.fps), last.get(row.sequence)
+        of_marks = change and change.what == "marks" and change.new == now
         if end > until_sec:
             if now and of_marks:
                 found["taken_back"] += 1

@@ -176,7 +176,7 @@ def take_marks(match: Match, body: dict) -> dict:
 
 
 def take_marks_undo(match: Match, body: dict) -> dict:
-    """Takes back {time}, or the last step where it is ""; marks is null when none is left."""
+    """Takes back {time}, or the last changes where it is ""; marks is null when none is left."""
     return {"marks": undo_marks(match.marks_path, wanted(body, "time", str) or None)}
 
 

@@ -11,7 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from annotation.change_log import Step, last_step, log_path, read_steps, time_now, write_with_log
+from annotation.change_log import (
+    Change,
+    last_changes,
+    log_path,
+    read_changes,
+    time_now,
+    write_with_log,
+)
 from annotation.labels import PATIENCE_SEC
 from collection.sources import (
     is_address,
@@ -156,9 +163,9 @@ def read_marks(path: Path, duration_sec: float = float("inf")) -> Marks:
 
 
 def save_marks(path: Path, marks: Marks, seen: Marks, duration_sec: float) -> tuple[str, Marks]:
-    """Writes marks in the place of those seen; returns (the step's name, what is on disk now).
+    """Writes marks in the place of those seen; returns (the time of the change, what is there now).
 
-    Where another program has changed the table since it was seen, that stays: the name is "".
+    Where another program has changed the table since it was seen, that stays: the time is "".
     Raises UserError for marks that check_marks refuses, and when they cannot be saved.
     """
     marks = sorted((round(start, 3), round(end, 3)) for start, end in marks)
@@ -169,32 +176,32 @@ def save_marks(path: Path, marks: Marks, seen: Marks, duration_sec: float) -> tu
             return "", now
         time = time_now()
         gone, new = [m for m in now if m not in marks], [m for m in marks if m not in now]
-        steps = [Step(time, _text(mark), "1", "", "label") for mark in gone]
-        steps += [Step(time, _text(mark), "", "1", "label") for mark in new]
-        _write(path, marks, steps)
+        changes = [Change(time, _text(mark), "1", "", "label") for mark in gone]
+        changes += [Change(time, _text(mark), "", "1", "label") for mark in new]
+        _write(path, marks, changes)
     return time, marks
 
 
 def undo_marks(path: Path, time: str | None = None) -> Marks | None:
-    """Takes back the step of that time, or the last one; returns the marks now, None if none is
+    """Takes back the changes of that time, or the last ones; returns the marks now, None if none is
     left to undo. Raises UserError when other marks are in its way."""
     with one_writer(path.parent, f".{path.stem}.lock", PATIENCE_SEC):
-        steps = last_step(read_steps(log_path(path)), time, ("label",))
-        if not steps:
+        changes = last_changes(read_changes(log_path(path)), time, ("label",))
+        if not changes:
             return None
         marks = read_marks(path)
-        for step in steps:
-            mark = _mark(step.sequence)
-            if step.new and mark not in marks:
-                raise UserError(f"the rally {step.sequence} s has been changed elsewhere since")
-            if step.new:
+        for change in changes:
+            mark = _mark(change.sequence)
+            if change.new and mark not in marks:
+                raise UserError(f"the rally {change.sequence} s has been changed elsewhere since")
+            if change.new:
                 marks.remove(mark)
-            elif step.old and mark not in marks:
+            elif change.old and mark not in marks:
                 marks.append(mark)
         marks.sort()
         check_marks(marks)
         now = time_now()
-        back = [Step(now, s.sequence, s.new, s.old, f"undo {s.time}") for s in steps]
+        back = [Change(now, c.sequence, c.new, c.old, f"undo {c.time}") for c in changes]
         _write(path, marks, back)
     return marks
 
@@ -208,6 +215,6 @@ def _mark(text: str) -> tuple[float, float]:
     return float(start), float(end)
 
 
-def _write(path: Path, marks: Marks, steps: list[Step]) -> None:
+def _write(path: Path, marks: Marks, changes: list[Change]) -> None:
     rows = [(f"{start:.3f}", f"{end:.3f}") for start, end in marks]
-    write_with_log(path, pd.DataFrame(rows, columns=list(COLUMNS), dtype=str), steps)
+    write_with_log(path, pd.DataFrame(rows, columns=list(COLUMNS), dtype=str), changes)

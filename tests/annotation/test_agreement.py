@@ -9,7 +9,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from annotation import change_log
 from annotation.agreement import REPEAT_AFTER, measure_agreement, pick_repeat, save_repeat
-from annotation.change_log import log_path, read_steps
+from annotation.change_log import log_path, read_changes
 from annotation.labels import Answer, labels_path, read_labels, save_labels, undo
 from files import read_table
 
@@ -22,7 +22,7 @@ def split(tmp_path):
 
 
 def save(split_dir, **answers):
-    """Answers that saw what is there; the step's time."""
+    """Answers that saw what is there; the change's time."""
     there = read_labels(split_dir)
     given = [Answer(name, label, there.get(name, "")) for name, label in answers.items()]
     time, conflicts = save_labels(split_dir, given)
@@ -35,7 +35,7 @@ def test_a_repeat_leaves_the_table_and_can_be_undone(split):
     before = labels_path(split).read_bytes()
     time = save_repeat(split, "a", "0")
     assert labels_path(split).read_bytes() == before and measure_agreement(split)["n"] == 1
-    assert read_steps(log_path(labels_path(split)))[-1] == (time, "a", "1", "0", "repeat")
+    assert read_changes(log_path(labels_path(split)))[-1] == (time, "a", "1", "0", "repeat")
     assert undo(split) == [("a", "1", True)]
     assert labels_path(split).read_bytes() == before and measure_agreement(split)["n"] == 0
     assert undo(split) == [("a", "", True)]
@@ -50,10 +50,10 @@ def test_undo_of_a_repeat_leaves_what_was_answered_since(split):
 
 
 def answered(split_dir, count):
-    """A log and a table of `count` answers, each a step of its own, at no cost of syncing."""
+    """A log and a table of `count` answers, each a change of its own, at no cost of syncing."""
     names = [f"seq_{k}" for k in range(count)]
-    log = [change_log.Step(f"t{k}", name, "", "1", "label") for k, name in enumerate(names)]
-    change_log.append_steps(log_path(labels_path(split_dir)), log)
+    log = [change_log.Change(f"t{k}", name, "", "1", "label") for k, name in enumerate(names)]
+    change_log.append_changes(log_path(labels_path(split_dir)), log)
     pd.DataFrame({"sequence": names, "label": "1"}).to_csv(labels_path(split_dir), index=False)
     return names
 

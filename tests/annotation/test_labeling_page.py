@@ -125,7 +125,7 @@ def test_20_labels_typed_as_fast_as_keys_can_be_sent_are_all_right(browser, many
         press(page)
         assert shown(page) == "seq_00021"
     assert read_labels(many / "train") == {f"seq_{k:05d}": v for k, v in enumerate(keys, 1)}
-    assert len(change_log.read_steps(many / "train" / "train.log.csv")) == 20
+    assert len(change_log.read_changes(many / "train" / "train.log.csv")) == 20
 
 
 def test_one_request_a_sequence_and_the_next_two_are_there_before_they_are_needed(browser, many):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from annotation import labels, labels_from_marks
-from annotation.change_log import log_path, read_steps
+from annotation.change_log import log_path, read_changes
 from annotation.labels import Answer, read_labels, save_labels, undo
 from annotation.labels_from_marks import inside_sec, label_from_matches, label_of
 from annotation.match_marks import marks_path, match_name, read_marks, save_marks
@@ -141,7 +141,7 @@ def test_doing_it_again_writes_nothing(root):
     before = log.read_bytes()
     assert label_from_matches(root) == first
     assert log.read_bytes() == before
-    assert {step.what for step in read_steps(log)} == {"marks"}
+    assert {change.what for change in read_changes(log)} == {"marks"}
 
 
 def test_a_label_from_marks_that_a_person_confirms_is_a_persons_until_undone(root):

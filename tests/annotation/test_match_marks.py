@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from annotation.change_log import log_path, read_steps
+from annotation.change_log import log_path, read_changes
 from annotation.match_marks import (
     check_marks,
     claim_name,
@@ -25,7 +25,7 @@ def table(tmp_path):
 
 
 def save(table, *marks):
-    """Marks in the place of those that are there; the step's name."""
+    """Marks in the place of those that are there; the change's name."""
     time, now = save_marks(table, list(marks), read_marks(table), LONG)
     assert time and now == sorted(marks)
     return time
@@ -180,7 +180,7 @@ def test_undo_brings_back_what_was_there_step_by_step(table):
     assert undo_marks(table) is None
 
 
-def test_undo_takes_back_the_step_that_is_named_and_that_only_once(table):
+def test_undo_takes_back_the_change_that_is_named_and_that_only_once(table):
     time = save(table, (1.0, 5.0))
     save(table, (1.0, 5.0), (7.0, 8.0))
     assert undo_marks(table, time) == [(7.0, 8.0)] == read_marks(table)
@@ -191,7 +191,7 @@ def test_undo_takes_back_the_step_that_is_named_and_that_only_once(table):
 def test_undo_works_on_what_an_earlier_session_left(table):
     save(table, (1.0, 5.0), (7.25, 8.125))
     save(table)
-    lines = [tuple(step)[1:] for step in read_steps(log_path(table))]
+    lines = [tuple(change)[1:] for change in read_changes(log_path(table))]
     assert lines == [
         ("1.000-5.000", "", "1", "label"),
         ("7.250-8.125", "", "1", "label"),
@@ -212,7 +212,7 @@ def test_undo_is_refused_where_other_marks_are_in_its_way(table):
     save(table)
     save(table, (4.0, 6.0))
     before = files(table)
-    again = read_steps(log_path(table))[1].time
+    again = read_changes(log_path(table))[1].time
     with pytest.raises(UserError, match="from 1.000 to 5.000 s overlaps the one from 4.000"):
         undo_marks(table, again)
     assert files(table) == before and time < again
