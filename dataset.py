@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from annotation.labels import LABELS
 from cli import run_command
-from collection.video_index import videos_in_two_splits
+from collection.sources import read_sources
+from collection.video_index import index_splits
 from extraction.backbones import normalise
 from extraction.features import load_features
 from files import SPLITS, UserError, read_table
@@ -59,12 +60,18 @@ def load_splits(
             "with collecting_data.py, unpack the original study's there (see README.md), or draw "
             "the synthetic sample, in the project's folder, with: python -m sample.data_set"
         )
-    tables, problems, prints = {}, [], {}
+    tables, problems, prints, videos = {}, [], {}, []
     for split in splits:
         checked = _check_split(data_dir / split, seq_frames, allow_unlabelled, deep)
         tables[split], found, prints[split] = checked
         problems += [f"{data_dir / split}: {problem}" for problem in found]
-    problems += videos_in_two_splits(data_dir, splits) + _frames_in_two_splits(data_dir, prints)
+        try:
+            videos += [(split, name) for name in read_sources(data_dir / split)["video"].unique()]
+        except UserError as error:
+            problems.append(str(error))
+    in_two = index_splits(videos).in_two
+    problems += [f"{each}; remove its sequences from one of them" for each in in_two]
+    problems += _frames_in_two_splits(data_dir, prints)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError("\n  - ".join([f"{count} in the data, nothing was trained:", *problems]))

@@ -16,7 +16,7 @@ from collection.sequences import (
     missing_by_record,
 )
 from collection.sources import is_playlist, read_sources, rows_of, video_name, youtube_id
-from collection.video_index import known_name
+from collection.video_index import name_in_split
 from files import UserError, file_sha256
 from media.video import open_video
 
@@ -67,7 +67,7 @@ def plan_all(
     for split, video in wanted:
         to_make = there = download = 0
         try:
-            name = known_name(data_dir, split, video_name(video, data_dir))
+            name = name_in_split(data_dir, split, video_name(video, data_dir))
             path = find_file(video, data_dir)
             missing = missing_by_record(data_dir, split, name, path, settings)
             if path is None and missing != []:
@@ -75,7 +75,7 @@ def plan_all(
                 missing = settings.starts(duration_sec, 30.0)
             elif missing is None:
                 opened = open_video(path)
-                name = known_name(data_dir, split, name, file_sha256(path))
+                name = name_in_split(data_dir, split, name, file_sha256(path))
                 missing = settings.starts(opened.end_sec, 1 / opened.period_sec)
                 opened.container.close()
             split_dir = data_dir / split

@@ -25,7 +25,7 @@ from collection.sources import (
     video_name,
     write_record,
 )
-from collection.video_index import known_name
+from collection.video_index import name_in_split
 from files import UserError, file_sha256, one_writer, read_table, write_table
 from media.frames import FrameError
 from media.video import CLOCK_SEC, Video, open_video, read_sequence_at
@@ -77,7 +77,7 @@ def collect_video(
     already, or cannot be had or written.
     """
     data_dir, settings = Path(data_dir), settings or Settings()
-    name = known_name(data_dir, split, video_name(video, data_dir))
+    name = name_in_split(data_dir, split, video_name(video, data_dir))
     path = find_file(video, data_dir)
     if missing_by_record(data_dir, split, name, path, settings) == []:
         return 0
@@ -128,7 +128,7 @@ def _extract(
     starts = settings.starts(video.end_sec, rate)
     rows, refused, stopped = [], [], []
     with one_writer(data_dir):  # of all splits, so that no other can take the same video meanwhile
-        name = known_name(data_dir, split, name, sha256)
+        name = name_in_split(data_dir, split, name, sha256)
         sources = recover(split_dir)
         before = rows_of(sources, name)
         _refuse_other(video, split_dir, before, settings, rate)

@@ -10,14 +10,14 @@ from pathlib import Path
 from annotation.match_marks import Marks, check_marks, marked_names, read_marks
 from collection.downloading import find_file
 from collection.sources import is_address, youtube_id
-from collection.video_index import videos_by_split
+from collection.video_index import read_splits
 from detection.decoding import decode, fit_decoding, to_marks
 from detection.detector import Detector, extract_shown, load_detector, match_probs
 from detection.match_features import count_steps, load_steps
 from detection.records import default_dir
 from detection.segment_metrics import measure_match, summarise
 from detection.temporal_head import HeadConfig, fit_head
-from files import UserError
+from files import SPLITS, UserError
 from media.video import Video, open_video
 from model import update_checkpoint
 
@@ -45,8 +45,9 @@ def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]],
     video, or one table of marks, is of two splits.
     """
     found, notes, owner_of = {split: [] for split in FIT_SPLITS}, [], {}
-    for split, names in videos_by_split(data_dir).items():
-        for name, table in marked_names(data_dir, names):
+    index = read_splits(data_dir)
+    for split in SPLITS:
+        for name, table in marked_names(data_dir, index.names_in(split)):
             if owner_of.setdefault(table, name) != name:
                 raise UserError(
                     f"{table} could be the rallies of {owner_of[table]} and of {name}: open the "
@@ -75,7 +76,7 @@ def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]],
 
 def present_matches(data_dir: Path, split: str) -> list[tuple[Path, Marks]]:
     """(video file, its rallies if they are marked) of the matches of a split that are there."""
-    names = videos_by_split(data_dir)[split]
+    names = read_splits(data_dir).names_in(split)
     marked = dict(marked_names(data_dir, names))
     files = [(name, _file_of(name, data_dir)) for name in names]
     return [

@@ -304,7 +304,7 @@ def test_the_marking_page_gets_proposals_but_never_for_matches_that_measure(fitt
     model, data = fitted
     assert near(read_marks(detect_proposals(match, model, data)))
     for split in ("validation", "test"):
-        with pytest.raises(UserError, match=f"is of {split}, and its marks are to measure"):
+        with pytest.raises(UserError, match=f"is in {split}, and its marks measure models"):
             detect_proposals(data / f"{split}.mp4", model, data)
 
 
@@ -346,7 +346,7 @@ def test_a_match_in_two_splits_is_never_learnt_from(fitted, tmp_path, lines):
     data = shutil.copytree(fitted[1], tmp_path / "Data")
     lines = ["split,video", *lines, "validation,validation.mp4"]
     (data / "videos.csv").write_text("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match=r"train.mp4 is both in train and in test"):
+    with pytest.raises(UserError, match=r"train.mp4 is in both train and test"):
         detect("fit", "--model", fitted[0], "--data", data)
 
 
