@@ -493,8 +493,8 @@ def test_a_sequence_comes_back_unannounced_and_the_second_answer_changes_no_labe
             press(page, "0" if name in repeats else "1")
             page.wait_for_timeout(30)
         assert len(repeats) == 1
-        found = measure_agreement(data / "train")
-        assert [row["sequence"] for row in found["different"]] == repeats
+        different = measure_agreement(data / "train").different
+        assert [each.sequence for each in different] == repeats
         assert set(read_labels(data / "train").values()) == {"1"}
         page.click("#to-agreement")
         page.wait_for_selector("#agreement[open]")

@@ -6,6 +6,7 @@ import threading
 
 import pandas as pd
 import pytest
+from answers import save
 
 from annotation import change_log, labels
 from annotation.agreement import pick_repeat, save_repeat
@@ -37,20 +38,7 @@ ODD_NAMES = [
 ]
 
 
-@pytest.fixture
-def split(tmp_path):
-    folder = tmp_path / "Data" / "train"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def save(split_dir, **answers):
-    """Answers that saw what is there; the change's time."""
-    there = read_labels(split_dir)
-    given = [Answer(name, label, there.get(name, "")) for name, label in answers.items()]
-    time, conflicts = save_labels(split_dir, given)
-    assert conflicts == {}
-    return time
+pytest_plugins = ["answers"]
 
 
 def written(split_dir):

@@ -6,15 +6,13 @@ import pytest
 from annotation.change_log import log_path, read_changes
 from annotation.match_marks import (
     check_marks,
-    claim_name,
-    marked_videos,
     marks_path,
     match_name,
     read_marks,
     save_marks,
     undo_marks,
 )
-from files import UserError, read_table
+from files import UserError
 
 LONG = 600.0  # seconds, of the match
 
@@ -267,7 +265,7 @@ def test_four_threads_at_once_lose_no_mark(table):
     assert read_marks(table) == [(k, k + 1) for k in range(32)]
 
 
-# whose marks they are
+# their name
 
 
 @pytest.mark.parametrize(
@@ -283,67 +281,3 @@ def test_four_threads_at_once_lose_no_mark(table):
 )
 def test_marks_are_named_after_the_file_or_its_youtube_id(name, expected):
     assert match_name(name) == expected
-
-
-def video_at(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    return path
-
-
-def test_a_claimed_name_is_noted_with_its_video(tmp_path):
-    data = tmp_path / "Data"
-    inside, outside = video_at(data / "videos" / "final, 1.mp4"), video_at(tmp_path / "semi.mp4")
-    assert claim_name(data, inside) == "final, 1"
-    assert claim_name(data, outside) == "semi"
-    assert marked_videos(data) == {"final, 1": "videos/final, 1.mp4", "semi": str(outside)}
-    table = read_table(data / "marked.csv", ("name", "video"))
-    assert table["name"].tolist() == ["final, 1", "semi"]
-
-
-def test_claiming_again_changes_nothing(tmp_path):
-    data, video = tmp_path / "Data", video_at(tmp_path / "final.mp4")
-    claim_name(data, video)
-    before = (data / "marked.csv").stat().st_mtime_ns
-    assert claim_name(data, video) == "final"
-    assert (data / "marked.csv").stat().st_mtime_ns == before
-
-
-def test_another_file_of_the_same_name_is_refused_while_the_first_is_there(tmp_path):
-    data = tmp_path / "Data"
-    first = video_at(data / "videos" / "final.mp4")
-    others = video_at(tmp_path / "final.mp4"), video_at(data / "videos" / "final.mkv")
-    claim_name(data, first)
-    for other in others:
-        with pytest.raises(UserError, match=r"final.csv holds the marks of videos/final.mp4"):
-            claim_name(data, other)
-    assert marked_videos(data) == {"final": "videos/final.mp4"}
-
-
-def test_a_file_that_was_moved_keeps_its_marks(tmp_path):
-    data = tmp_path / "Data"
-    first = video_at(tmp_path / "final.mp4")
-    claim_name(data, first)
-    moved = data / "videos" / "final.mp4"
-    moved.parent.mkdir()
-    first.rename(moved)
-    assert claim_name(data, moved) == "final"
-    assert marked_videos(data) == {"final": "videos/final.mp4"}
-
-
-def test_two_copies_of_one_youtube_video_share_their_marks(tmp_path):
-    data = tmp_path / "Data"
-    first = video_at(data / "videos" / "RseCk0mwFE8.mp4")
-    second = video_at(tmp_path / "Final [RseCk0mwFE8].mp4")
-    assert claim_name(data, first) == claim_name(data, second) == "RseCk0mwFE8"
-
-
-def test_names_claimed_at_once_are_all_noted(tmp_path):
-    data = tmp_path / "Data"
-    videos = [video_at(tmp_path / f"{k}.mp4") for k in range(8)]
-    threads = [threading.Thread(target=claim_name, args=(data, video)) for video in videos]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert marked_videos(data) == {video.stem: str(video) for video in videos}

@@ -243,7 +243,7 @@ def test_fit_never_reads_the_marks_of_test_matches(fitted, tmp_path, capsys):
     (data / "matches" / "test.csv").write_text("start_sec,end_sec\nnonsense,1\n")
     assert detect("fit", "--model", model, "--data", data) == 0
     told = capsys.readouterr().out
-    assert "left out: test: of test, which is kept for measuring" in told
+    assert "left out: test: in test, which is kept for measuring" in told
     assert "train: 3 rallies in 1 matches" in told
 
 
@@ -251,7 +251,7 @@ def test_fit_without_marked_matches_says_what_to_do(fitted, tmp_path):
     (tmp_path / "Data" / "matches").mkdir(parents=True)
     (tmp_path / "Data" / "matches" / "final.csv").write_text("start_sec,end_sec\n1,2\n")
     with pytest.raises(
-        UserError, match=r"no marked match of train.*--match(.|\n)*final: of no spl"
+        UserError, match=r"no marked match in train.*--match(.|\n)*final: its video has no split"
     ):
         detect("fit", "--model", fitted[0], "--data", tmp_path / "Data")
 
