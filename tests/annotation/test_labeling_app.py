@@ -35,9 +35,7 @@ from annotation.app import Labelling, build_app
 pytest_plugins = ["labeling_client"]
 
 
-@pytest.fixture
-def data(tmp_path):
-    return small_data(tmp_path / "Data")
+data = small_data  # the fixture, in the place of conftest's
 
 
 # sequences
