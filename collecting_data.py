@@ -29,8 +29,9 @@ def print_results(rows: list[dict]) -> None:
 
     if rows:
         table = pd.DataFrame(rows)
-        table["result"] = table["result"].str.ljust(table["result"].str.len().max())
-        print(table.to_string(index=False))
+        width = table["result"].str.len().max()
+        table["result"] = table["result"].str.ljust(width)
+        print(table.rename(columns={"result": "result".ljust(width)}).to_string(index=False))
 
 
 def print_what_next(results: "list[Collected]", data_dir: Path) -> None:

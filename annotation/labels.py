@@ -86,14 +86,14 @@ def read_labels(split_dir: Path) -> dict[str, str]:
 
 
 def _labels_of(rows: list[tuple[str, str]]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for sequence, label in rows:
-        plain, before = str(LABELS.get(label, label)), found.get(sequence)
+        plain, before = str(LABELS.get(label, label)), labels.get(sequence)
         if not before or plain == before:
-            found[sequence] = plain
+            labels[sequence] = plain
         elif plain and plain not in before.split(" and "):
-            found[sequence] = f"{before} and {plain}"
-    return found
+            labels[sequence] = f"{before} and {plain}"
+    return labels
 
 
 def _read_rows(split_dir: Path) -> list[tuple[str, str]]:

@@ -125,8 +125,8 @@ def missing_by_record(
 
 def collected_starts(split_dir: Path, rows: pd.DataFrame) -> set[float]:
     """The starts, in seconds to the millisecond, of those of a video's rows whose folders exist."""
-    there = [(split_dir / "sequences" / sequence).is_dir() for sequence in rows["sequence"]]
-    return set(rows.loc[there, "start_sec"].astype(float).round(3))
+    exists = [(split_dir / "sequences" / sequence).is_dir() for sequence in rows["sequence"]]
+    return set(rows.loc[exists, "start_sec"].astype(float).round(3))
 
 
 def _extract(
