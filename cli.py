@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, parsers of numbers, tables, --precision and --ray.
+"""What the commands share: exit codes, parsers of numbers, --precision and --ray.
 
 Imports only what starts at once, so that --help does.
 """
@@ -46,18 +46,6 @@ def probability(text: str) -> float:
     if not 0 < value < 1:
         raise ValueError
     return value
-
-
-def print_table(rows: list[dict]) -> None:
-    """Columns as wide as they need to be, texts to the left and numbers to the right."""
-    if not rows:
-        return
-    table = [list(rows[0]), *(list(map(str, row.values())) for row in rows)]
-    numbers = [isinstance(value, int) for value in rows[0].values()]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        cells = zip(line, widths, numbers, strict=True)
-        print("  ".join(c.rjust(w) if number else c.ljust(w) for c, w, number in cells).rstrip())
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:

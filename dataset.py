@@ -1,6 +1,6 @@
 """The data set on disk: reading it, checking all of it at once, frames and features as Datasets.
 
-    python dataset.py [Data] [--deep]   # what is there, and every problem in it
+    python dataset.py [Data] [--seq-frames N] [--deep]   # what is there, and every problem in it
 
 Checking opens one frame a sequence; --deep decodes them all, about 6 s for the 990 sequences of the
 original study on 2 cores.
@@ -10,23 +10,30 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
-from annotation.labels import LABELS
-from cli import run_command
-from collection.video_index import videos_in_two_splits
+from annotation.split_check import (
+    check_split,
+    frames_in_two_splits,
+    sequence_folders,
+    usual_frames,
+)
+from cli import positive, run_command
+from collection.sources import read_sources
+from collection.video_index import index_splits
 from extraction.backbones import normalise
 from extraction.features import load_features
-from files import SPLITS, UserError, read_table
-from media.frames import FrameError, decode_frames, read_bytes, read_sequence
+from files import SPLITS, UserError
+from media.frames import read_sequence
+
+UNRECORDED_FPS = 30.0  # the original study's, whose second has 30 frames
+SAME_RATE = 0.01  # rates that differ by no more, such as 29.97 and 30, are one
 
 
 def has_data(data_dir: str | Path) -> bool:
@@ -39,19 +46,29 @@ def is_synthetic(data_dir: str | Path) -> bool:
     return (Path(data_dir) / "sample.json").is_file()
 
 
+@dataclass(frozen=True)
+class SequenceKind:
+    """What the sequences of a data set have in common."""
+
+    frames: int
+    fps: float  # frames a second, 30.0 where nothing is recorded
+    resize: str  # how the frames were made small (media.frames.RESIZE); "" where not recorded
+
+
 def load_splits(
     data_dir: str | Path,
     splits: tuple[str, ...] = SPLITS,
-    seq_frames: int = 30,
+    seq_frames: int | None = None,
     allow_unlabelled: bool = False,
     deep: bool = False,
 ) -> dict[str, pd.DataFrame]:
     """The labelled sequences of each split: a table with sequence (str) and label (0 or 1).
 
-    Raises one UserError that lists every problem of every split: missing folders, wrong number of
-    frames, bad labels, duplicates, folders without a label (accepted with allow_unlabelled), empty
-    or one-class splits, a video or frames that appear in two splits. deep decodes every frame and
-    lists those that cannot be, too; extract_features finds the same ones later.
+    Raises one UserError that lists every problem of every split: missing folders, another number of
+    frames than seq_frames (None: than most sequences have), bad labels, duplicates, folders without
+    a label (accepted with allow_unlabelled), empty or one-class splits, a video or frames that
+    appear in two splits, sequences of two kinds. deep decodes every frame and lists those that
+    cannot be, too; extract_features finds the same ones later.
     """
     data_dir = Path(data_dir)
     if not has_data(data_dir):
@@ -60,134 +77,91 @@ def load_splits(
             "with collecting_data.py, unpack the original study's there (see README.md), or draw "
             "the synthetic sample, in the project's folder, with: python -m sample.data_set"
         )
-    tables, problems, prints = {}, [], {}
+    if seq_frames is None:
+        folders = (path for split in splits for path in sequence_folders(data_dir / split))
+        seq_frames = usual_frames(folders)
+    tables, sources, prints, problems = {}, {}, {}, []
     for split in splits:
-        checked = _check_split(data_dir / split, seq_frames, allow_unlabelled, deep)
-        tables[split], found, prints[split] = checked
-        problems += [f"{data_dir / split}: {problem}" for problem in found]
-    problems += videos_in_two_splits(data_dir, splits) + _frames_in_two_splits(data_dir, prints)
+        check = check_split(data_dir / split, seq_frames, allow_unlabelled, deep)
+        tables[split], prints[split] = check.table, check.prints
+        problems += [f"{data_dir / split}: {problem}" for problem in check.problems]
+        try:
+            sources[split] = read_sources(data_dir / split)
+        except UserError as error:
+            problems.append(str(error))
+    videos = ((split, name) for split in sources for name in sources[split]["video"].unique())
+    in_two = index_splits(videos).in_two
+    problems += [f"{each}; remove its sequences from one of them" for each in in_two]
+    problems += frames_in_two_splits(data_dir, prints)
+    problems += _mixed_kinds(_recorded({split: tables[split] for split in sources}, sources))
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError("\n  - ".join([f"{count} in the data, nothing was trained:", *problems]))
     return tables
 
 
-def _check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: bool):
-    """(table of sequence and label, list of problems, {print: sequences}) of one split."""
-    empty = pd.DataFrame({"sequence": pd.Series(dtype=str), "label": pd.Series(dtype=int)})
-    csv, sequences_dir = split_dir / f"{split_dir.name}.csv", split_dir / "sequences"
-    if not split_dir.is_dir():
-        return empty, ["the folder is missing"], {}
-    if not sequences_dir.is_dir():
-        return empty, ["the folder sequences/ is missing"], {}
-    folders = {p.name for p in sequences_dir.iterdir() if p.is_dir() and p.name[0] != "."}
-    if not csv.is_file():
-        missing = (
-            f"{csv.name} is missing: a first line sequence,label, then one (label 0 or 1) for each "
-            f"of {len(folders)} sequences"
-        )
-        return empty, [missing], {}
-    try:
-        table = read_table(csv, ("sequence", "label"))
-    except UserError as error:
-        return empty, [str(error)], {}
+def sequence_kind(data_dir: str | Path, tables: dict[str, pd.DataFrame]) -> SequenceKind:
+    """What the labelled sequences of these tables (those of load_splits) have in common.
 
-    problems = []
-
-    def report(what: str, names: list[str]) -> None:
-        if names:
-            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            problems.append(f"{what}: {', '.join(names[:10])}{more}")
-
-    bad = table[~table["label"].isin(LABELS)]
-    report(
-        f"labels in {csv.name} that are neither 0 nor 1",
-        [f"{row.sequence} is {row.label!r}" for row in bad.itertuples()],
-    )
-    table = table.assign(label=table["label"].map(LABELS))
-    repeated = table["sequence"].duplicated(keep="first")
-    report(f"more than one row in {csv.name}", sorted(set(table["sequence"][repeated])))
-    listed = set(table["sequence"])
-    report(f"in {csv.name} without a folder", sorted(listed - folders))
-    if not allow_unlabelled:
-        report(
-            f"without a label (give each one a row in {csv.name}, or set allow_unlabelled = True "
-            "or --allow-unlabelled to go on without them)",
-            sorted(folders - listed),
-        )
-    damaged, prints = _look_at_all(sequences_dir, sorted(listed & folders), seq_frames, deep)
-    report(
-        "damaged (put the files right, or delete folder and row; collecting makes it again)",
-        damaged,
-    )
-    table = table[table["label"].notna()].drop_duplicates("sequence")
-    table = table[table["sequence"].isin(folders)].astype({"label": int}).reset_index(drop=True)
-    if table.empty:
-        problems.append("no labelled sequence")
-    elif table["label"].nunique() == 1:
-        problems.append(f"all {len(table)} sequences have label {table['label'][0]}; needs both")
-    return table, problems, prints
-
-
-def _look_at_all(
-    sequences_dir: Path, sequences: list[str], seq_frames: int, deep: bool
-) -> tuple[list[str], dict[str, list[str]]]:
-    """('name (what is wrong)' of the bad sequences, {print of the middle frame: names} of all)."""
-
-    middle = slice(seq_frames // 2, seq_frames // 2 + 1)
-
-    def look_at(sequence: str) -> tuple[str | None, str | None]:
-        folder = sequences_dir / sequence
-        try:
-            if deep:
-                decode_frames(read_bytes(folder, seq_frames)[0], folder)
-            return None, read_bytes(folder, seq_frames, middle)[1]
-        except FrameError as error:
-            return f"{sequence} ({error.reason})", None
-
-    with ThreadPoolExecutor() as pool:
-        name = f"Checking {sequences_dir.parent.name}"
-        checks = tqdm(pool.map(look_at, sequences), name, len(sequences), unit="seq", leave=False)
-        damaged, prints = zip(*checks, strict=True) if sequences else ((), ())
-    named = zip(prints, sequences, strict=True)
-    by_print: dict[str, list[str]] = {}
-    for key, sequence in named:
-        if key:
-            by_print.setdefault(key, []).append(sequence)
-    return [p for p in damaged if p], by_print
-
-
-def _frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, list[str]]]) -> list[str]:
-    """Problems of splits that share frames, as when a video was collected under two names.
-
-    Stills, 30 times the same picture such as a black one, are no problem: two matches can share
-    them. Only what shares its middle frame is read as a whole.
+    Rates within 1 % are one, the commonest. Raises UserError where rates, or the ways in which
+    frames were made small, are mixed; where one is not recorded of all sequences, it is not known.
     """
+    data_dir = Path(data_dir)
+    sources = {split: read_sources(data_dir / split) for split in tables}
+    recorded = _recorded(tables, sources)
+    if mixed := _mixed_kinds(recorded):
+        raise UserError(f"{data_dir}: {'; '.join(mixed)}")
+    folders = (
+        data_dir / split / "sequences" / name
+        for split, table in tables.items()
+        for name in table["sequence"]
+    )
+    resizes = set(recorded["resize"])
+    return SequenceKind(
+        usual_frames(folders),
+        _commonest(recorded["fps"]) if len(recorded) else UNRECORDED_FPS,
+        resizes.pop() if len(resizes) == 1 else "",
+    )
 
-    def whole_prints(split: str, names: list[str]) -> dict[str, str]:
-        found = {}
-        for name in names:
-            try:
-                frames, fingerprint = read_bytes(data_dir / split / "sequences" / name, None)
-            except FrameError as error:
-                problems.append(f"{data_dir / split}: {name} {error.reason}")
-                continue
-            if len(set(frames)) > 1:
-                found[fingerprint] = name
-        return found
 
-    problems: list[str] = []
-    for one, other in combinations(prints, 2):
-        shared = []
-        for key in prints[one].keys() & prints[other].keys():
-            ours, theirs = (whole_prints(split, prints[split][key]) for split in (one, other))
-            shared += [(ours[same], theirs[same]) for same in ours.keys() & theirs.keys()]
-        if shared:
+def _recorded(tables: dict[str, pd.DataFrame], sources: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """name (split/sequence), fps and resize of each labelled sequence, as sequences.csv says."""
+    recorded = []
+    for split, table in tables.items():
+        rows = sources[split].drop_duplicates("sequence").set_index("sequence")
+        fps = rows["fps"].astype(float).to_dict()
+        resize = rows["resize"].to_dict()
+        recorded += [
+            (f"{split}/{name}", fps.get(name, UNRECORDED_FPS), resize.get(name, ""))
+            for name in table["sequence"]
+        ]
+    return pd.DataFrame(recorded, columns=["name", "fps", "resize"])
+
+
+def _commonest(values: pd.Series) -> float:
+    return float(values.value_counts().index[0])
+
+
+def _mixed_kinds(recorded: pd.DataFrame) -> list[str]:
+    """Problems of sequences that differ in their rate, or in how their frames were made small."""
+    problems = []
+    remedy = "delete the folders and rows of one of them, and collect its videos again"
+    if len(recorded):
+        usual_fps = _commonest(recorded["fps"])
+        others = recorded[(recorded["fps"] / usual_fps - 1).abs() > SAME_RATE]
+        if len(others):
+            usual, other = recorded[recorded["fps"] == usual_fps].iloc[0], others.iloc[0]
             problems.append(
-                f"{len(shared)} sequences are in both {one} and {other}, to the byte, such as "
-                f"{min(shared)[0]} and {min(shared)[1]}: one video, two names? Numbers on {other} "
-                "would be a lie; remove that video from one of them"
+                f"two rates: {usual['name']} has {usual_fps:g} frames a second, {other['name']} "
+                f"{other['fps']:g}; {remedy} with collecting_data.py --fps {usual_fps:g}"
             )
+    firsts = recorded[recorded["resize"] != ""].drop_duplicates("resize")
+    if len(firsts) > 1:
+        one, other = firsts.iloc[0], firsts.iloc[1]
+        problems.append(
+            f"frames made small in two ways: {one['name']} by {one['resize']}, {other['name']} by "
+            f"{other['resize']}; {remedy} with collecting_data.py"
+        )
     return problems
 
 
@@ -294,11 +268,21 @@ def describe(tables: dict[str, pd.DataFrame], class_names=("non-rally", "rally")
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check a data set and say what is in it.")
     parser.add_argument("data", nargs="?", default="Data", help="its folder (Data)")
+    parser.add_argument(
+        "--seq-frames", type=positive(int), metavar="N", help="frames a sequence (what most have)"
+    )
     parser.add_argument("--allow-unlabelled", action="store_true", help="skip unlabelled folders")
     parser.add_argument("--deep", action="store_true", help="decode every frame of them, too")
     options = parser.parse_args(arguments)
-    tables = load_splits(options.data, allow_unlabelled=options.allow_unlabelled, deep=options.deep)
+    tables = load_splits(
+        options.data,
+        seq_frames=options.seq_frames,
+        allow_unlabelled=options.allow_unlabelled,
+        deep=options.deep,
+    )
+    kind = sequence_kind(options.data, tables)
     print(describe(tables).to_string())
+    print(f"{kind.frames} frames a sequence, {kind.fps:g} a second")
     print("no problems" + ("" if options.deep else "; frames were not decoded (--deep does that)"))
     if is_synthetic(options.data):
         about = json.loads((Path(options.data) / "sample.json").read_text())

@@ -55,7 +55,7 @@ def write_whole(path: str | Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -65,10 +65,16 @@ def write_whole(path: str | Path, data: bytes) -> None:
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Puts a rename on disk, too, so that it survives a power cut.
+def sync_file(path: Path) -> None:
+    """Puts a file's bytes on disk, so that they survive a power cut."""
+    with open(path, "rb+") as file:  # Windows syncs only what can be written
+        os.fsync(file.fileno())
 
-    Where that cannot be had (Windows, some network drives) the file is whole and in its place.
+
+def sync_folder(folder: Path) -> None:
+    """Puts the names in a folder on disk, so that new files and renames survive a power cut.
+
+    Where that cannot be had (Windows, some network drives) the files are whole and in their place.
     """
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

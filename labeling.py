@@ -14,7 +14,7 @@ another machine, reach it with: ssh -L 8765:127.0.0.1:8765 HOST
 import argparse
 from pathlib import Path
 
-from cli import run_command
+from cli import positive, run_command
 from files import SPLITS, UserError
 
 
@@ -63,7 +63,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="VIDEO",
         help="label the sequences of a marked match (of all) from its marks",
     )
-    add("--until-sec", type=float, help="how far the match is marked, for --from-match (its end)")
+    add(
+        "--until-sec",
+        type=positive(float),
+        metavar="SEC",
+        help="how far the match is marked, for --from-match (to its end)",
+    )
     add("--port", type=int, help="where the page is (8765, or any that is free)")
     add("--no-browser", action="store_true", help="do not open the page")
     return parser
@@ -83,7 +88,7 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if any(modes) and not options.match and options.model:
         parser.error("--model is for labelling sequences, and for --match")
     if options.match and options.split:
-        parser.error("--match is of no split")
+        parser.error("a match has no split; put its video into videos.csv")
     if (options.agreement or options.from_match is not None) and options.classes:
         parser.error("--classes is for labelling")
     if any(modes) and (options.review or options.order == "uncertain"):

@@ -1,25 +1,46 @@
 """How well a person agrees with themselves: blind second answers, which change no label.
 
-They stand in the log of the labels as steps of the kind "repeat". Imports no torch.
+They stand in the log of the labels as changes of the kind "repeat". Imports no torch.
 """
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
-from annotation.change_log import Step, append_steps, log_path, standing, time_now
+from annotation.change_log import Change, append_changes, log_path, standing, time_now
 from annotation.labels import labels_held, labels_path, read_class_names, read_labels, read_log
 
 REPEAT_SHARE = 0.05  # of the answers come back for a second one, unannounced
 REPEAT_AFTER = 20  # answers at least, so that the first one is not just remembered
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A sequence that a person labelled first one way, then the other: "0" or "1"."""
+
+    sequence: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well a person's blind second answers agree with the first ones."""
+
+    n: int  # second answers
+    same: int  # of these like the first one
+    kappa: float | None  # Cohen 1960; None where it is not defined, as with a single class
+    same_95: tuple[float, float] | None  # Wilson's 95 % interval of the share that agree
+    different: list[Difference]
+
+
 def save_repeat(split_dir: Path, sequence: str, label: str) -> str:
-    """Keeps the second, blind answer in the log, the label as it is; returns the step's time."""
+    """Keeps the second, blind answer in the log, the label as it is; returns the time it got."""
     with labels_held(split_dir):
         first = read_labels(split_dir).get(sequence, "")
-        step = Step(time_now(), sequence, first, label, "repeat")
-        append_steps(log_path(labels_path(split_dir)), [step])
-    return step.time
+        change = Change(time_now(), sequence, first, label, "repeat")
+        append_changes(log_path(labels_path(split_dir)), [change])
+    return change.time
 
 
 def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
@@ -27,10 +48,10 @@ def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
 
     None while so many have come back that they are REPEAT_SHARE of the answers.
     """
-    steps = standing(read_log(split_dir))
-    given = [step.sequence for step in steps if step.what == "label"]
+    changes = standing(read_log(split_dir))
+    given = [change.sequence for change in changes if change.what == "label"]
     answered = list(dict.fromkeys(reversed(given)))[::-1]  # in the order of their last answers
-    repeated = {step.sequence for step in steps if step.what == "repeat"}
+    repeated = {change.sequence for change in changes if change.what == "repeat"}
     if len(repeated) >= REPEAT_SHARE * len(answered):
         return None
     labels = read_labels(split_dir)
@@ -39,51 +60,45 @@ def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
     return rng.choice(choice) if choice else None
 
 
-def measure_agreement(split_dir: Path) -> dict:
-    """How well a person's blind second answers agree with the first ones.
-
-    n, same, kappa (Cohen 1960; None where it is not defined, as with a single class), same_95
-    (Wilson's 95 % interval of the share that agree), and of those that differ: sequence, first,
-    second.
-    """
+def measure_agreement(split_dir: Path) -> Agreement:
+    """How the last second answer to each sequence agrees with the label that it had then."""
     import scipy.stats  # noqa: PLC0415, spares labelling a second
     from sklearn.metrics import cohen_kappa_score  # noqa: PLC0415
 
-    steps = standing(read_log(split_dir))
-    repeats = {step.sequence: step for step in steps if step.what == "repeat"}  # the last of each
-    pairs = [s for s in repeats.values() if {s.old, s.new} <= {"0", "1"}]
-    first, second = [step.old for step in pairs], [step.new for step in pairs]
-    same = sum(step.old == step.new for step in pairs)
+    changes = standing(read_log(split_dir))
+    repeats = {change.sequence: change for change in changes if change.what == "repeat"}
+    pairs = [r for r in repeats.values() if {r.old, r.new} <= {"0", "1"}]
+    first, second = [repeat.old for repeat in pairs], [repeat.new for repeat in pairs]
+    same = sum(repeat.old == repeat.new for repeat in pairs)
     defined = len({*first, *second}) == 2
-    wilson = scipy.stats.binomtest(same, len(pairs)).proportion_ci(method="wilson") if pairs else ()
-    return {
-        "n": len(pairs),
-        "same": same,
-        "kappa": float(cohen_kappa_score(first, second)) if defined else None,
-        "same_95": list(wilson) or None,
-        "different": [
-            {"sequence": s.sequence, "first": s.old, "second": s.new}
-            for s in pairs
-            if s.old != s.new
-        ],
-    }
+    interval = None
+    if pairs:
+        wilson = scipy.stats.binomtest(same, len(pairs)).proportion_ci(method="wilson")
+        interval = (float(wilson.low), float(wilson.high))
+    return Agreement(
+        n=len(pairs),
+        same=same,
+        kappa=float(cohen_kappa_score(first, second)) if defined else None,
+        same_95=interval,
+        different=[Difference(r.sequence, r.old, r.new) for r in pairs if r.old != r.new],
+    )
 
 
 def print_agreement(data_dir: Path, splits: tuple[str, ...]) -> int:
     """Prints Cohen's kappa of each split's blind repeats, and what was answered differently."""
     names = read_class_names(data_dir)
-    for each in splits:
-        found = measure_agreement(data_dir / each)
-        if not found["n"]:
-            print(f"{each}: no sequence has come back for a second answer yet")
+    for split in splits:
+        agreement = measure_agreement(data_dir / split)
+        if agreement.same_95 is None:
+            print(f"{split}: no sequence has come back for a second answer yet")
             continue
-        low, high = found["same_95"]
-        kappa = f"{found['kappa']:.3f}" if found["kappa"] is not None else "not defined (one class)"
+        low, high = agreement.same_95
+        kappa = "not defined (one class)" if agreement.kappa is None else f"{agreement.kappa:.3f}"
         print(
-            f"{each}: Cohen's kappa {kappa}; {found['same']} of {found['n']} second answers agree "
-            f"(95 % interval {low:.3f} to {high:.3f})"
+            f"{split}: Cohen's kappa {kappa}; {agreement.same} of {agreement.n} second answers "
+            f"agree (95 % interval {low:.3f} to {high:.3f})"
         )
-        for row in found["different"]:
-            first, second = names[int(row["first"])], names[int(row["second"])]
-            print(f"  {row['sequence']}: first {first}, then {second}")
+        for each in agreement.different:
+            first, second = names[int(each.first)], names[int(each.second)]
+            print(f"  {each.sequence}: first {first}, then {second}")
     return 0

@@ -9,7 +9,7 @@ import secrets
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,10 @@ def build_app(work: Labelling, more_routes: Sequence[Route] = ()) -> Starlette:
             get("/frames", partial(send_frames, work)),
             get("/repeat", partial(next_repeat, work)),
             get("/last", lambda query: labels.last_answer(work.split_dir(query.get("split")))),
-            get("/agreement", lambda query: measure_agreement(work.split_dir(query.get("split")))),
+            get(
+                "/agreement",
+                lambda query: asdict(measure_agreement(work.split_dir(query.get("split")))),
+            ),
             post("/labels", partial(take_labels, work)),
             post("/repeat", partial(take_repeat, work)),
             post("/undo", partial(take_undo, work)),
@@ -299,7 +302,7 @@ def next_repeat(work: Labelling, query: dict) -> dict:
 
 
 def take_undo(work: Labelling, body: dict) -> dict:
-    """Takes back {split, time}, or the last step where time is ""."""
+    """Takes back {split, time}, or the last changes where time is ""."""
     split_dir = work.split_dir(body.get("split"))
     changes = labels.undo(split_dir, wanted(body, "time", str) or None)
     return {"changes": [dict(zip(("sequence", "label", "done"), c, strict=True)) for c in changes]}

@@ -1,10 +1,10 @@
-"""The log beside a table of answers: who reads it can undo every step, also days later.
+"""The log beside a table of answers: who reads it can undo every change, also days later.
 
     time,sequence,old,new,what
 
-One line for each answer changed; those given at once share their time, which names the step. what
-is "label", "repeat" (a blind repeat: the table stays), "marks" (from the marks of a match) or
-"undo TIME". Lines are only ever added.
+One line is one change of an answer; those made at once share their time, which names them and by
+which they are undone together. what is "label", "repeat" (a blind repeat: the table stays), "marks"
+(from the marks of a match) or "undo TIME". Lines are only ever added.
 """
 
 import csv
@@ -22,7 +22,7 @@ from files import UserError, write_table
 COLUMNS = ("time", "sequence", "old", "new", "what")
 
 
-class Step(NamedTuple):
+class Change(NamedTuple):
     """One answer's change; "" stands for no answer."""
 
     time: str
@@ -38,11 +38,11 @@ def log_path(table: Path) -> Path:
 
 
 def time_now() -> str:
-    """UTC to the microsecond, 2026-11-24T20:15:30.123456Z: the name of a step."""
+    """UTC to the microsecond, 2026-11-24T20:15:30.123456Z: names the changes made at once."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def append_steps(path: Path, steps: list[Step]) -> int:
+def append_changes(path: Path, changes: list[Change]) -> int:
     """Adds lines and syncs them; returns how many bytes the log had before.
 
     Raises UserError, and leaves the log as it was, if it cannot.
@@ -58,7 +58,7 @@ def append_steps(path: Path, steps: list[Step]) -> int:
             file.truncate(size)
             if size == 0:
                 writer.writerow(COLUMNS)
-            writer.writerows(steps)
+            writer.writerows(changes)
             try:
                 data = text.getvalue().encode()
                 while data:
@@ -72,14 +72,14 @@ def append_steps(path: Path, steps: list[Step]) -> int:
     return size
 
 
-def write_with_log(path: Path, table: pd.DataFrame, steps: list[Step]) -> None:
-    """Logs steps, then writes the table that they lead to; takes them back if it cannot.
+def write_with_log(path: Path, table: pd.DataFrame, changes: list[Change]) -> None:
+    """Logs changes, then writes the table that they lead to; takes them back if it cannot.
 
     For whoever alone may write the table: what a killed one before left half done is removed.
     """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         leftover.unlink(missing_ok=True)
-    size = append_steps(log_path(path), steps)
+    size = append_changes(log_path(path), changes)
     try:
         write_table(path, table)
     except UserError:
@@ -98,8 +98,8 @@ def _whole_bytes(file: io.FileIO) -> int:
     return 0
 
 
-def read_steps(path: Path) -> list[Step]:
-    """All steps, oldest first; none where there is no log. A torn last line is left out."""
+def read_changes(path: Path) -> list[Change]:
+    """All changes, oldest first; none where there is no log. A torn last line is left out."""
     if not path.exists():
         return []
     try:
@@ -112,17 +112,17 @@ def read_steps(path: Path) -> list[Step]:
     if bad or (rows and tuple(rows[0]) != COLUMNS):
         line = f"line {bad[0]}" if bad else "the first line"
         raise UserError(f"{path}: {line} is not {','.join(COLUMNS)}; move it away to go on")
-    return [Step(*row) for row in rows[1:]]
+    return [Change(*row) for row in rows[1:]]
 
 
-def standing(steps: list[Step]) -> list[Step]:
+def standing(changes: list[Change]) -> list[Change]:
     """Those that have not been undone."""
-    undone = {step.what.removeprefix("undo ") for step in steps if step.what.startswith("undo ")}
-    return [s for s in steps if s.time not in undone and not s.what.startswith("undo ")]
+    undone = {c.what.removeprefix("undo ") for c in changes if c.what.startswith("undo ")}
+    return [c for c in changes if c.time not in undone and not c.what.startswith("undo ")]
 
 
-def last_step(steps: list[Step], time: str | None, kinds: tuple[str, ...]) -> list[Step]:
-    """The lines of the step named, or of the last one of these kinds; none if undone already."""
-    left = [step for step in standing(steps) if step.what in kinds]
+def last_changes(changes: list[Change], time: str | None, kinds: tuple[str, ...]) -> list[Change]:
+    """The changes of that time, or the last ones of these kinds; none if undone already."""
+    left = [change for change in standing(changes) if change.what in kinds]
     time = time or (left[-1].time if left else None)
-    return [step for step in left if step.time == time]
+    return [change for change in left if change.time == time]

@@ -14,11 +14,11 @@ from pathlib import Path
 import pandas as pd
 
 from annotation.change_log import (
-    Step,
-    append_steps,
-    last_step,
+    Change,
+    append_changes,
+    last_changes,
     log_path,
-    read_steps,
+    read_changes,
     time_now,
     write_with_log,
 )
@@ -27,7 +27,7 @@ from files import UserError, one_writer, read_table, write_table
 COLUMNS = ("sequence", "label")
 LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}  # as written by hand or by a spreadsheet
 CLASS_NAMES = ("non-rally", "rally")
-UNDONE = ("label", "repeat", "marks")  # the kinds of steps that undo takes back
+UNDONE = ("label", "repeat", "marks")  # the kinds of changes that undo takes back
 PATIENCE_SEC = 5.0  # others hold the table for milliseconds
 
 
@@ -44,9 +44,9 @@ def labels_path(split_dir: Path) -> Path:
     return split_dir / f"{split_dir.name}.csv"
 
 
-def read_log(split_dir: Path) -> list[Step]:
-    """All steps of a split's labels, oldest first."""
-    return read_steps(log_path(labels_path(split_dir)))
+def read_log(split_dir: Path) -> list[Change]:
+    """All changes of a split's labels, oldest first."""
+    return read_changes(log_path(labels_path(split_dir)))
 
 
 def list_sequences(split_dir: Path) -> tuple[list[str], list[str]]:
@@ -86,14 +86,14 @@ def read_labels(split_dir: Path) -> dict[str, str]:
 
 
 def _labels_of(rows: list[tuple[str, str]]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for sequence, label in rows:
-        plain, before = str(LABELS.get(label, label)), found.get(sequence)
+        plain, before = str(LABELS.get(label, label)), labels.get(sequence)
         if not before or plain == before:
-            found[sequence] = plain
+            labels[sequence] = plain
         elif plain and plain not in before.split(" and "):
-            found[sequence] = f"{before} and {plain}"
-    return found
+            labels[sequence] = f"{before} and {plain}"
+    return labels
 
 
 def _read_rows(split_dir: Path) -> list[tuple[str, str]]:
@@ -119,7 +119,7 @@ def save_labels(
 ) -> tuple[str, dict[str, str]]:
     """Writes answers to the table, and first to its log; returns once both are on disk.
 
-    Returns (the time that names the step, {sequence: its label} of those in which another than
+    Returns (the time that names the changes, {sequence: its label} of those in which another than
     the one seen was found: these are left alone). Raises UserError when nothing could be saved.
     """
     with labels_held(split_dir):
@@ -128,58 +128,59 @@ def save_labels(
         now = {answer.sequence: labels.get(answer.sequence, "") for answer in answers}
         given = [a for a in answers if now[a.sequence] in (a.seen, a.label)]
         time = time_now()
-        steps = [Step(time, a.sequence, now[a.sequence], a.label, what) for a in given]
-        _change(split_dir, rows, steps)
+        changes = [Change(time, a.sequence, now[a.sequence], a.label, what) for a in given]
+        _apply(split_dir, rows, changes)
     kept = {a.sequence for a in given}
     return time, {sequence: label for sequence, label in now.items() if sequence not in kept}
 
 
-def _change(split_dir: Path, rows: list[tuple[str, str]], steps: list[Step]) -> None:
-    """Logs steps, then puts their new labels into the table, which keeps its order."""
-    if not steps:
+def _apply(split_dir: Path, rows: list[tuple[str, str]], changes: list[Change]) -> None:
+    """Logs changes, then puts the new labels into the table, which keeps its order."""
+    if not changes:
         return
     count = Counter(sequence for sequence, _ in rows)
-    changes = {s.sequence: s.new for s in steps if s.new != s.old or count[s.sequence] > 1}
-    if not changes:
-        append_steps(log_path(labels_path(split_dir)), steps)
+    new = {c.sequence: c.new for c in changes if c.new != c.old or count[c.sequence] > 1}
+    if not new:
+        append_changes(log_path(labels_path(split_dir)), changes)
         return
-    new, kept = dict(changes), []
+    left, kept = dict(new), []
     for sequence, label in rows:
-        if sequence not in changes:
+        if sequence not in new:
             kept.append((sequence, label))
-        elif sequence in new:  # its first row takes the new label, others of it go
-            kept.append((sequence, new.pop(sequence)))
-    kept += new.items()
-    kept = [row for row in kept if row[1] or row[0] not in changes]
+        elif sequence in left:  # its first row takes the new label, others of it go
+            kept.append((sequence, left.pop(sequence)))
+    kept += left.items()
+    kept = [row for row in kept if row[1] or row[0] not in new]
     table = pd.DataFrame(kept, columns=list(COLUMNS), dtype=str)
-    write_with_log(labels_path(split_dir), table, steps)
+    write_with_log(labels_path(split_dir), table, changes)
 
 
 def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]]:
-    """Takes back the step of that time, or the last one: (sequence, its label now, done?) each.
+    """Takes back the changes of that time, or the last ones: (sequence, its label now, done?) each.
 
     A label that has been changed elsewhere since stays (done is False). Empty when there is
     nothing to undo.
     """
     with labels_held(split_dir):
-        steps = last_step(read_log(split_dir), time, UNDONE)
+        changes = last_changes(read_log(split_dir), time, UNDONE)
         rows = _read_rows(split_dir)
         labels = _labels_of(rows)
         result, back, now_time = [], [], time_now()
-        for step in steps:
-            now = labels.get(step.sequence, "")
-            done = step.what == "repeat" or now == step.new
-            after = step.old if done and step.what != "repeat" else now
-            back.append(Step(now_time, step.sequence, now, after, f"undo {step.time}"))
-            result.append((step.sequence, after, done))
-        _change(split_dir, rows, back)
+        for change in changes:
+            now = labels.get(change.sequence, "")
+            done = change.what == "repeat" or now == change.new
+            after = change.old if done and change.what != "repeat" else now
+            back.append(Change(now_time, change.sequence, now, after, f"undo {change.time}"))
+            result.append((change.sequence, after, done))
+        _apply(split_dir, rows, back)
     return result
 
 
 def last_answer(split_dir: Path) -> dict:
-    """The last step that undo would take back: its time ("" if there is none) and sequences."""
-    steps = last_step(read_log(split_dir), None, UNDONE)
-    return {"time": steps[0].time if steps else "", "sequences": [s.sequence for s in steps]}
+    """What undo would take back: its time ("" if there is nothing) and its sequences."""
+    changes = last_changes(read_log(split_dir), None, UNDONE)
+    time = changes[0].time if changes else ""
+    return {"time": time, "sequences": [change.sequence for change in changes]}
 
 
 def read_flags(split_dir: Path) -> list[str]:

@@ -4,16 +4,42 @@ At least half inside a rally is label 1. What a person has labelled stays. Impor
 """
 
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from annotation.change_log import standing
+from annotation.change_log import Change, standing
 from annotation.labels import Answer, read_class_names, read_labels, read_log, save_labels
-from annotation.match_marks import Marks, marked_videos, match_name, read_marks, video_of_marks
+from annotation.mark_owners import read_owners
+from annotation.match_marks import Marks, list_tables, match_name, read_marks
 from collection.sources import read_sources, video_key, video_name
 from files import SPLITS, UserError
 from media.frames import count_frames
+
+
+@dataclass(frozen=True)
+class MarkedMatch:
+    """A table of marks, and the collected video that they are of."""
+
+    name: str  # of the table
+    marks: Marks
+    key: str  # the video's video_key
+
+
+@dataclass
+class MatchLabels:
+    """What became of the sequences of one match in one split."""
+
+    split: str
+    match: str  # the name of its table of marks
+    rallies: int
+    labelled: int = 0  # from the marks
+    after_last: int = 0  # of these, those after the last rally
+    kept: int = 0  # a person's labels
+    taken_back: int = 0  # labels that earlier marks had made, after until_sec
+    differing: list[str] = field(default_factory=list)  # a person's labels, other than the marks
+    straddling: list[str] = field(default_factory=list)  # sequences that an edge of a rally cuts
 
 
 def inside_sec(start_sec: float, end_sec: float, marks: Marks) -> float:
@@ -31,80 +57,95 @@ def label_from_matches(
     video: str | None = None,
     until_sec: float | None = None,
     splits: tuple[str, ...] = SPLITS,
-) -> list[dict]:
+) -> list[MatchLabels]:
     """Labels the sequences of a marked match, or of all of them, but those of a person's.
 
     Of a match without any rally only with until_sec. Where that is given, only sequences that end
-    by then; what earlier marks had made of the others is taken back. Returns a dict for each match
-    and split that has its sequences: split, video, marks, labelled, of these `after` the last
-    rally, kept (a person's), taken_back, and the names of those that `differ` from a person's and
-    of those `straddling` an edge. Raises UserError for marks that could be of two videos, and where
-    there are none.
+    by then; what earlier marks had made of the others is taken back. Raises UserError, before
+    anything is labelled, for marks that could be of two videos, and where there are none.
     """
-    marked = sorted((data_dir / "matches").glob("*.csv"))
-    marked = [path for path in marked if not path.name.endswith(".log.csv")]
+    sources = {split: read_sources(data_dir / split) for split in SPLITS}
+    matches = _collected_matches(data_dir, video, sources)
+    results = []
+    for split in splits:
+        keys = sources[split]["video"].map(video_key)
+        rows_by_match = [(match, sources[split][keys == match.key]) for match in matches]
+        rows_by_match = [(match, rows) for match, rows in rows_by_match if len(rows)]
+        if not rows_by_match:
+            continue
+        labels = read_labels(data_dir / split)
+        last_change = {change.sequence: change for change in standing(read_log(data_dir / split))}
+        for match, rows in rows_by_match:
+            results.append(
+                _label_rows(data_dir / split, rows, match, until_sec, labels, last_change)
+            )
+    return results
+
+
+def _collected_matches(
+    data_dir: Path, video: str | None, sources: dict[str, pd.DataFrame]
+) -> list[MarkedMatch]:
+    """The marked matches (or the one of a video) that sequences were collected from."""
+    tables, owners = list_tables(data_dir), read_owners(data_dir)
     if video is not None:
         name = video_name(video, data_dir)
-        marked = [path for path in marked if path.stem == match_name(name)]
-    if not marked:
+        tables = [path for path in tables if path.stem == match_name(name)]
+    if not tables:
         what = "marks" if video is None else f"marks of {video}"
         raise UserError(f"no {what} in {data_dir / 'matches'}: first labeling.py --match VIDEO")
-    owners = marked_videos(data_dir)
-    result = []
-    for path in marked:
-        marks, owner = read_marks(path), owners.get(path.stem)
-        if video is not None:
-            if owner and video_key(owner) != video_key(name) and (data_dir / owner).exists():
-                raise UserError(
-                    f"{path} holds the marks of {owner}, not of {video}: say --from-match "
-                    f"{data_dir / owner}"
-                )
-            owner = name
-        whose = video_of_marks(path, owner, data_dir)
-        until = until_sec if until_sec is not None else float("inf") if marks else 0.0
-        for split in splits:
-            sources = read_sources(data_dir / split)
-            rows = sources[sources["video"].map(video_key) == whose]
-            if len(rows):
-                found = _label_rows(data_dir / split, rows, marks, until)
-                result.append({"split": split, "video": path.stem, "marks": len(marks)} | found)
-    return result
+    if video is not None:
+        owners = owners.with_owner(tables[0].stem, name)
+    collected = pd.concat([table["video"] for table in sources.values()]).unique()
+    matches = []
+    for path in tables:
+        marks, owner = read_marks(path), owners.owner_among(path.stem, collected)
+        if owner is not None:
+            matches.append(MarkedMatch(path.stem, marks, video_key(owner)))
+    return matches
 
 
-def _label_rows(split_dir: Path, rows: pd.DataFrame, marks: Marks, until_sec: float) -> dict:
-    """What label_from_matches tells of one video in one split."""
-    labels = read_labels(split_dir)
-    last = {s.sequence: s for s in standing(read_log(split_dir))}
-    last_end = marks[-1][1] if marks else 0.0
-    found = {"labelled": 0, "after": 0, "kept": 0, "taken_back": 0, "differ": [], "straddling": []}
+def _label_rows(
+    split_dir: Path,
+    rows: pd.DataFrame,
+    match: MarkedMatch,
+    until_sec: float | None,
+    labels: dict[str, str],
+    last_change: dict[str, Change],
+) -> MatchLabels:
+    """Labels the rows of one match in one split. last_change is the last one of each sequence."""
+    result = MatchLabels(split_dir.name, match.name, len(match.marks))
+    last_end_sec = match.marks[-1][1] if match.marks else 0.0
+    if until_sec is None:
+        until_sec = float("inf") if match.marks else 0.0
     answers = []
     for row in rows.itertuples():
         frames = count_frames(split_dir / "sequences" / row.sequence)
         if not frames:
             continue
-        start, now = float(row.start_sec), labels.get(row.sequence, "")
-        end, step = start + frames / float(row.fps), last.get(row.sequence)
-        of_marks = step and step.what == "marks" and step.new == now
-        if end > until_sec:
-            if now and of_marks:
-                found["taken_back"] += 1
-                answers.append(Answer(row.sequence, "", now))
+        start_sec = float(row.start_sec)
+        end_sec = start_sec + frames / float(row.fps)
+        old, change = labels.get(row.sequence, ""), last_change.get(row.sequence)
+        from_marks = change is not None and change.what == "marks" and change.new == old
+        if end_sec > until_sec:
+            if old and from_marks:
+                result.taken_back += 1
+                answers.append(Answer(row.sequence, "", old))
             continue
-        label = str(label_of(start, end, marks))
-        if 0.001 < inside_sec(start, end, marks) < end - start - 0.001:
-            found["straddling"].append(row.sequence)
-        if now and not of_marks:
-            found["kept"] += 1
-            found["differ"] += [row.sequence] if now != label else []
+        label = str(label_of(start_sec, end_sec, match.marks))
+        if 0.001 < inside_sec(start_sec, end_sec, match.marks) < end_sec - start_sec - 0.001:
+            result.straddling.append(row.sequence)
+        if old and not from_marks:
+            result.kept += 1
+            result.differing += [row.sequence] if old != label else []
             continue
-        found["labelled"] += 1
-        found["after"] += start >= last_end
-        if label != now:
-            answers.append(Answer(row.sequence, label, now))
+        result.labelled += 1
+        result.after_last += start_sec >= last_end_sec
+        if label != old:
+            answers.append(Answer(row.sequence, label, old))
     _, meanwhile = save_labels(split_dir, answers, "marks")
-    found["labelled"] -= len(meanwhile)
-    found["kept"] += len(meanwhile)
-    return found
+    result.labelled -= len(meanwhile)
+    result.kept += len(meanwhile)
+    return result
 
 
 def print_labels_from_marks(
@@ -112,28 +153,26 @@ def print_labels_from_marks(
 ) -> int:
     """label_from_matches; prints what a person should look at, and returns the exit code."""
     names = read_class_names(data_dir)
-    found = label_from_matches(data_dir, video, until_sec, splits)
-    if not found:
+    results = label_from_matches(data_dir, video, until_sec, splits)
+    if not results:
         print("no sequence of a marked match has been collected", file=sys.stderr)
         return 1
-    for row in found:
+    for result in results:
         print(
-            f"{row['split']}, {row['video']}: {row['labelled']} labelled from {row['marks']} "
-            f"rallies; {row['kept']} that a person labelled kept"
+            f"{result.split}, {result.match}: {result.labelled} labelled from {result.rallies} "
+            f"rallies; {result.kept} that a person labelled kept"
         )
-        if row["taken_back"]:
-            print(f"  {row['taken_back']} come later: their labels from marks are taken back")
-        if not row["marks"]:
+        if result.taken_back:
+            print(f"  {result.taken_back} come later: their labels from marks are taken back")
+        if not result.rallies:
             print("  if there is no rally in it at all, say how long it is: --until-sec SEC")
-        if row["after"] and until_sec is None:
+        if result.after_last and until_sec is None:
             print(
-                f"  {row['after']} of them come after the last rally and are {names[0]}: if the "
-                "match is not marked to its end, say how far with --until-sec SEC"
+                f"  {result.after_last} of them come after the last rally and are {names[0]}: if "
+                "the match is not marked to its end, say how far with --until-sec SEC"
             )
-        for text, key in (
-            ("an edge of a rally cuts", "straddling"),
-            ("a person's label differs from the marks", "differ"),
-        ):
-            if row[key]:
-                print(f"  {text}: {', '.join(row[key])}")
+        if result.straddling:
+            print(f"  an edge of a rally cuts: {', '.join(result.straddling)}")
+        if result.differing:
+            print(f"  a person's label differs from the marks: {', '.join(result.differing)}")
     return 0

@@ -13,7 +13,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from annotation.app import Labelling, get, post, wanted
-from annotation.match_marks import Marks, claim_name, marks_path, read_marks, save_marks, undo_marks
+from annotation.mark_owners import claim_table
+from annotation.match_marks import Marks, read_marks, save_marks, undo_marks
 from annotation.server import serve
 from collection.downloading import find_file
 from collection.find_videos import find_in_data
@@ -43,7 +44,7 @@ def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Mat
     and for marks or proposals that are none."""
     video = open_video(path)
     video.container.close()
-    table = marks_path(data_dir, claim_name(data_dir, path))
+    table = claim_table(data_dir, path)
     read_marks(table, video.end_sec)
     if proposals and not proposals.is_file():
         raise UserError(f"there is no file {proposals}")
@@ -176,7 +177,7 @@ def take_marks(match: Match, body: dict) -> dict:
 
 
 def take_marks_undo(match: Match, body: dict) -> dict:
-    """Takes back {time}, or the last step where it is ""; marks is null when none is left."""
+    """Takes back {time}, or the last changes where it is ""; marks is null when none is left."""
     return {"marks": undo_marks(match.marks_path, wanted(body, "time", str) or None)}
 
 

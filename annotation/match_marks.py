@@ -11,21 +11,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from annotation.change_log import Step, last_step, log_path, read_steps, time_now, write_with_log
-from annotation.labels import PATIENCE_SEC
-from collection.sources import (
-    is_address,
-    read_records,
-    read_sources,
-    rows_of,
-    video_key,
-    video_name,
-    youtube_id,
+from annotation.change_log import (
+    Change,
+    last_changes,
+    log_path,
+    read_changes,
+    time_now,
+    write_with_log,
 )
-from files import SPLITS, UserError, one_writer, read_table, write_table
+from annotation.labels import PATIENCE_SEC
+from collection.sources import video_key, youtube_id
+from files import UserError, one_writer, read_table
 
 COLUMNS = ("start_sec", "end_sec")
-OWNER_COLUMNS = ("name", "video")  # of Data/marked.csv
 Marks = list[tuple[float, float]]  # (start_sec, end_sec) of each rally, in order
 
 
@@ -40,73 +38,10 @@ def marks_path(data_dir: Path, name: str) -> Path:
     return data_dir / "matches" / f"{name}.csv"
 
 
-def marked_videos(data_dir: Path) -> dict[str, str]:
-    """{name of a table of marks: video_name of the video that they are of}."""
-    path = data_dir / "marked.csv"
-    if not path.exists():
-        return {}
-    return dict(read_table(path, OWNER_COLUMNS).itertuples(index=False, name=None))
-
-
-def claim_name(data_dir: Path, video: Path) -> str:
-    """The name of a video's marks, noted in marked.csv as being this one's.
-
-    Raises UserError where the marks of that name are another file's, which is still there.
-    """
-    full_name = video_name(video, data_dir)
-    name = match_name(full_name)
-    with one_writer(data_dir / "matches", ".marked.lock", PATIENCE_SEC):
-        owners = marked_videos(data_dir)
-        owner = owners.get(name, full_name)
-        if video_key(owner) != video_key(full_name) and (data_dir / owner).exists():
-            raise UserError(
-                f"{marks_path(data_dir, name)} holds the marks of {owner}: give {video} another "
-                "name before marking it"
-            )
-        if owners.get(name) != full_name:
-            rows = list((owners | {name: full_name}).items())
-            write_table(data_dir / "marked.csv", pd.DataFrame(rows, columns=list(OWNER_COLUMNS)))
-    return name
-
-
-def marked_names(data_dir: Path, names: list[str]) -> list[tuple[str, Path]]:
-    """(name, table of its rallies) of those of the videos that are marked."""
-    owners = {
-        stem: video_key(video_name(owner if is_address(owner) else data_dir / owner, data_dir))
-        for stem, owner in marked_videos(data_dir).items()
-    }
-    tables = [(name, marks_path(data_dir, match_name(name))) for name in names]
-    return [
-        (name, table)
-        for name, table in tables
-        if table.is_file() and owners.get(table.stem, video_key(name)) == video_key(name)
-    ]
-
-
-def video_of_marks(path: Path, owner: str | None, data_dir: Path) -> str | None:
-    """The video_key of the collected video that a table's marks are of; None if there is none.
-
-    That is the owner noted for them; or the one of that name, unless both are there, two files.
-    """
-    videos = pd.concat([read_sources(data_dir / split)["video"] for split in SPLITS]).unique()
-    names = {video_key(each): each for each in videos if match_name(each) == path.stem}
-    if owner is not None and video_key(owner) in names:
-        return video_key(owner)
-    if len(names) > 1:
-        raise UserError(
-            f"{path}: the marks of which of {', '.join(sorted(names))}? Say --from-match VIDEO"
-        )
-    if owner is None or not (data_dir / owner).exists():
-        return next(iter(names), None)
-    return next((k for k, each in names.items() if _may_have_moved(each, owner, data_dir)), None)
-
-
-def _may_have_moved(video: str, there: str, data_dir: Path) -> bool:
-    """Whether a video that was collected can be the file that is `there` now."""
-    if (data_dir / video).exists():
-        return False
-    sizes = rows_of(read_records(data_dir), video)["bytes"]
-    return sizes.isin([str((data_dir / there).stat().st_size), ""]).all()
+def list_tables(data_dir: Path) -> list[Path]:
+    """The tables of marks of all matches, without the logs beside them."""
+    tables = sorted((data_dir / "matches").glob("*.csv"))
+    return [path for path in tables if not path.name.endswith(".log.csv")]
 
 
 def check_marks(marks: Marks, duration_sec: float = float("inf")) -> None:
@@ -156,9 +91,9 @@ def read_marks(path: Path, duration_sec: float = float("inf")) -> Marks:
 
 
 def save_marks(path: Path, marks: Marks, seen: Marks, duration_sec: float) -> tuple[str, Marks]:
-    """Writes marks in the place of those seen; returns (the step's name, what is on disk now).
+    """Writes marks in the place of those seen; returns (the time of the change, what is there now).
 
-    Where another program has changed the table since it was seen, that stays: the name is "".
+    Where another program has changed the table since it was seen, that stays: the time is "".
     Raises UserError for marks that check_marks refuses, and when they cannot be saved.
     """
     marks = sorted((round(start, 3), round(end, 3)) for start, end in marks)
@@ -169,32 +104,32 @@ def save_marks(path: Path, marks: Marks, seen: Marks, duration_sec: float) -> tu
             return "", now
         time = time_now()
         gone, new = [m for m in now if m not in marks], [m for m in marks if m not in now]
-        steps = [Step(time, _text(mark), "1", "", "label") for mark in gone]
-        steps += [Step(time, _text(mark), "", "1", "label") for mark in new]
-        _write(path, marks, steps)
+        changes = [Change(time, _text(mark), "1", "", "label") for mark in gone]
+        changes += [Change(time, _text(mark), "", "1", "label") for mark in new]
+        _write(path, marks, changes)
     return time, marks
 
 
 def undo_marks(path: Path, time: str | None = None) -> Marks | None:
-    """Takes back the step of that time, or the last one; returns the marks now, None if none is
+    """Takes back the changes of that time, or the last ones; returns the marks now, None if none is
     left to undo. Raises UserError when other marks are in its way."""
     with one_writer(path.parent, f".{path.stem}.lock", PATIENCE_SEC):
-        steps = last_step(read_steps(log_path(path)), time, ("label",))
-        if not steps:
+        changes = last_changes(read_changes(log_path(path)), time, ("label",))
+        if not changes:
             return None
         marks = read_marks(path)
-        for step in steps:
-            mark = _mark(step.sequence)
-            if step.new and mark not in marks:
-                raise UserError(f"the rally {step.sequence} s has been changed elsewhere since")
-            if step.new:
+        for change in changes:
+            mark = _mark(change.sequence)
+            if change.new and mark not in marks:
+                raise UserError(f"the rally {change.sequence} s has been changed elsewhere since")
+            if change.new:
                 marks.remove(mark)
-            elif step.old and mark not in marks:
+            elif change.old and mark not in marks:
                 marks.append(mark)
         marks.sort()
         check_marks(marks)
         now = time_now()
-        back = [Step(now, s.sequence, s.new, s.old, f"undo {s.time}") for s in steps]
+        back = [Change(now, c.sequence, c.new, c.old, f"undo {c.time}") for c in changes]
         _write(path, marks, back)
     return marks
 
@@ -208,6 +143,6 @@ def _mark(text: str) -> tuple[float, float]:
     return float(start), float(end)
 
 
-def _write(path: Path, marks: Marks, steps: list[Step]) -> None:
+def _write(path: Path, marks: Marks, changes: list[Change]) -> None:
     rows = [(f"{start:.3f}", f"{end:.3f}") for start, end in marks]
-    write_with_log(path, pd.DataFrame(rows, columns=list(COLUMNS), dtype=str), steps)
+    write_with_log(path, pd.DataFrame(rows, columns=list(COLUMNS), dtype=str), changes)

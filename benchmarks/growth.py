@@ -88,7 +88,7 @@ def measure(data_dir: Path) -> dict[str, dict[str, float]]:
         figures[stage] = {"sec": now - begun, "peak_mb": peak_rss_mb()}
         begun = time.perf_counter()
 
-    table = load_splits(data_dir, splits=("train",))["train"]
+    table = load_splits(data_dir, splits=("train",), seq_frames=30)["train"]
     done("read")
     names = list(table["sequence"])
     folder = extract_features(data_dir / "train", names, backbone, precision="fp32")

@@ -25,7 +25,7 @@ from playwright.sync_api import sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from annotation.change_log import read_steps
+from annotation.change_log import read_changes
 from browser import find_chromium
 from media.video import open_video, read_sequence_at
 from sample.match import draw_match
@@ -103,7 +103,7 @@ def main() -> int:
         make_data(Path(folder), options.sequences)
         data = Path(folder) / "Data"
         start_sec, took_ms = measure(data, options.keys)
-        saved = len(read_steps(data / "train" / "train.log.csv"))  # blind repeats, too
+        saved = len(read_changes(data / "train" / "train.log.csv"))  # blind repeats, too
     if len(took_ms) != options.keys or saved != options.keys:
         print(f"{options.keys} keys pressed, {len(took_ms)} painted, {saved} saved")
         return 1

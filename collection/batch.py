@@ -4,6 +4,8 @@ Imports no torch.
 """
 
 import sys
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from collection import downloading
@@ -16,26 +18,76 @@ from collection.sequences import (
     missing_by_record,
 )
 from collection.sources import is_playlist, read_sources, rows_of, video_name, youtube_id
-from collection.video_index import known_name
+from collection.video_index import name_in_split
 from files import UserError, file_sha256
 from media.video import open_video
 
 FRAME_BYTES = 9_000  # of a JPEG, until those of the split can be weighed
 
 
-def with_playlists(
-    wanted: list[tuple[str, str]], client: str | None
-) -> tuple[list[tuple[str, str]], list[dict]]:
-    """(the same with the videos of playlists in their place, what became of those that failed)."""
+@dataclass(frozen=True)
+class Collected:
+    """What became of a video that was to be collected."""
+
+    split: str
+    video: str
+    added: int  # sequences
+    problem: str = ""  # why it is not complete
+
+    def as_row(self) -> dict:
+        """The columns that the command prints."""
+        return {
+            "split": self.split,
+            "video": self.video,
+            "added": self.added,
+            "result": self.problem or "complete",
+        }
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What collecting a video would do."""
+
+    split: str
+    video: str
+    to_make: int = 0  # sequences
+    collected: int = 0  # sequences that it has already
+    mb: int = 0  # of the sequences to be made
+    download_mb: int = 0
+    problem: str = ""  # why it cannot be collected
+
+    def as_row(self) -> dict:
+        """The columns that the command prints."""
+        return {
+            "split": self.split,
+            "video": self.video,
+            "to make": self.to_make,
+            "collected": self.collected,
+            "MB": self.mb,
+            "download MB": self.download_mb,
+            "result": self.problem,
+        }
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """(split, video) of each video, those of playlists too, and the playlists that failed."""
+
+    videos: list[tuple[str, str]]
+    failed: list[Collected]
+
+
+def expand_playlists(wanted: list[tuple[str, str]], client: str | None) -> Expanded:
+    """Puts the videos of playlists in the place of their addresses."""
     videos, failed = [], []
     for split, video in wanted:
         try:
-            found = downloading.playlist_videos(video, client) if is_playlist(video) else [video]
-            videos += [(split, each) for each in found]
+            names = downloading.playlist_videos(video, client) if is_playlist(video) else [video]
+            videos += [(split, name) for name in names]
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
-            failed.append({"split": split, "video": video, "added": 0, "result": str(error)})
-    return videos, failed
+            failed.append(Collected(split, video, 0, str(error)))
+    return Expanded(videos, failed)
 
 
 def collect_all(
@@ -44,59 +96,51 @@ def collect_all(
     settings: Settings,
     client: str | None,
     keep_video: bool,
-) -> tuple[list[dict], bool]:
-    """(what happened to each video, whether all went well): a bad one never stops the others."""
-    rows, well = [], True
+) -> list[Collected]:
+    """Collects each video; one that fails does not stop the others."""
+    results = []
     for split, video in wanted:
         try:
             added = collect_video(video, data_dir, split, settings, client, keep_video)
-            result = "complete"
+            results.append(Collected(split, video, added))
         except UserError as error:
-            well, result = False, str(error)
             added = error.added if isinstance(error, PartlyCollected) else 0
+            results.append(Collected(split, video, added, str(error)))
             print(f"error: {error}", file=sys.stderr)
-        rows.append({"split": split, "video": video, "added": added, "result": result})
-    return rows, well
+    return results
 
 
 def plan_all(
     wanted: list[tuple[str, str]], data_dir: Path, settings: Settings, client: str | None
-) -> tuple[list[dict], bool]:
-    """(what collecting each video would do, whether all can be done); downloads nothing."""
-    rows, well = [], True
+) -> list[Planned]:
+    """What collecting each video would do; downloads nothing."""
+    plans = []
     for split, video in wanted:
-        to_make = there = download = 0
         try:
-            name = known_name(data_dir, split, video_name(video, data_dir))
-            path = find_file(video, data_dir)
-            missing = missing_by_record(data_dir, split, name, path, settings)
-            if path is None and missing != []:
-                duration_sec, download = downloading.look_up(youtube_id(video), client)
-                missing = settings.starts(duration_sec, 30.0)
-            elif missing is None:
-                opened = open_video(path)
-                name = known_name(data_dir, split, name, file_sha256(path))
-                missing = settings.starts(opened.end_sec, 1 / opened.period_sec)
-                opened.container.close()
-            split_dir = data_dir / split
-            have = collected_starts(split_dir, rows_of(read_sources(split_dir), name))
-            to_make, there = sum(start not in have for start in missing), len(have)
-            result = ""
+            plans.append(_plan(split, video, data_dir, settings, client))
         except UserError as error:
-            well, result = False, str(error)
-        size = to_make * settings.seq_frames * frame_bytes(data_dir / split)
-        rows.append(
-            {
-                "split": split,
-                "video": video,
-                "to make": to_make,
-                "there": there,
-                "MB": round(size / 1e6),
-                "download MB": round(download / 1e6),
-                "result": result,
-            }
-        )
-    return rows, well
+            plans.append(Planned(split, video, problem=str(error)))
+    return plans
+
+
+def _plan(
+    split: str, video: str, data_dir: Path, settings: Settings, client: str | None
+) -> Planned:
+    split_dir, download_bytes = data_dir / split, 0
+    name = name_in_split(data_dir, split, video_name(video, data_dir))
+    path = find_file(video, data_dir)
+    starts = missing_by_record(data_dir, split, name, path, settings)
+    if path is None and starts != []:
+        duration_sec, download_bytes = downloading.look_up(youtube_id(video), client)
+        starts = settings.starts(duration_sec, 30.0)
+    elif starts is None:
+        with closing(open_video(path)) as opened:
+            name = name_in_split(data_dir, split, name, file_sha256(path))
+            starts = settings.starts(opened.end_sec, 1 / opened.period_sec)
+    have = collected_starts(split_dir, rows_of(read_sources(split_dir), name))
+    to_make = sum(start not in have for start in starts)
+    size = to_make * settings.seq_frames * frame_bytes(split_dir)
+    return Planned(split, video, to_make, len(have), round(size / 1e6), round(download_bytes / 1e6))
 
 
 def frame_bytes(split_dir: Path) -> float:

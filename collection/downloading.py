@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,8 +31,8 @@ FRUITLESS = 8  # so many requests in a row without a byte are enough
 def find_download(video_id: str, videos_dir: Path) -> Path | None:
     """The video's file if it is there already, downloaded here or put there by hand."""
     names = (f"{video_id}", f"*[[]{video_id}]")  # ours, and yt-dlp's own
-    found = [p for name in names for suffix in SUFFIXES for p in videos_dir.glob(name + suffix)]
-    return next((path for path in found if path.is_file()), None)
+    paths = [p for name in names for suffix in SUFFIXES for p in videos_dir.glob(name + suffix)]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def find_file(video: str | Path, data_dir: Path) -> Path | None:
@@ -44,13 +44,13 @@ def find_file(video: str | Path, data_dir: Path) -> Path | None:
 
 def id_of(address: str | Path) -> str:
     """The id in a YouTube address; raises UserError, which says what to do, for other addresses."""
-    found = youtube_id(address)
-    if found is None:
+    video_id = youtube_id(address)
+    if video_id is None:
         raise UserError(
             f"{address}: not the address of a YouTube video, which ends in an id of 11 characters; "
             "of another site, download the video first and pass the file"
         )
-    return found
+    return video_id
 
 
 def download(video_id: str, videos_dir: Path, client: str | None = None) -> Path:
@@ -59,8 +59,8 @@ def download(video_id: str, videos_dir: Path, client: str | None = None) -> Path
     Raises UserError with a remedy. Errors that may pass get three further attempts.
     """
     with one_writer(videos_dir):
-        there = find_download(video_id, videos_dir)
-        return there or _persist(
+        downloaded = find_download(video_id, videos_dir)
+        return downloaded or _persist(
             watch_address(video_id), lambda: _download_once(video_id, videos_dir, client)
         )
 
@@ -223,12 +223,11 @@ def _bounded_asking(fruitless: list) -> Iterator[None]:
 def _check_video(path: Path) -> None:
     """Raises Incomplete unless a first and a last frame decode and the pictures reach the end."""
     try:
-        video = open_video(path)
-        if video.breaks_off:
-            raise Incomplete(f"only {video.end_sec:.0f} s of {video.header_sec:.0f} s came")
-        read_sequence_at(video, 0.0, seq_frames=1)
-        read_sequence_at(video, float(video.times_sec[-1]), seq_frames=1)
-        video.container.close()
+        with closing(open_video(path)) as video:
+            if video.breaks_off:
+                raise Incomplete(f"only {video.end_sec:.0f} s of {video.header_sec:.0f} s came")
+            read_sequence_at(video, 0.0, seq_frames=1)
+            read_sequence_at(video, float(video.times_sec[-1]), seq_frames=1)
     except (UserError, FrameError) as error:
         reason = error.reason if isinstance(error, FrameError) else error
         raise Incomplete(f"what came does not decode: {reason}") from error

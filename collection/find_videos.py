@@ -19,20 +19,20 @@ def find_videos(given: list[str]) -> tuple[list[Path | str], list[str]]:
 
     A folder stands for the videos right in it, a playlist's address for its videos.
     """
-    found, problems = [], []
+    videos, problems = [], []
     for name in given:
         try:
             if is_playlist(name):
-                found += downloading.playlist_videos(name)
+                videos += downloading.playlist_videos(name)
             elif is_address(name):
-                found.append(name)
+                videos.append(name)
             elif Path(name).is_dir():
-                found += videos_in(Path(name))
+                videos += videos_in(Path(name))
             else:
-                found.append(Path(name))
+                videos.append(Path(name))
         except UserError as error:
             problems.append(str(error))
-    return list(dict.fromkeys(found)), problems
+    return list(dict.fromkeys(videos)), problems
 
 
 def videos_in(folder: Path) -> list[Path]:

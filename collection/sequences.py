@@ -7,6 +7,8 @@ import math
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +27,21 @@ from collection.sources import (
     video_name,
     write_record,
 )
-from collection.video_index import known_name
-from files import UserError, file_sha256, one_writer, read_table, write_table
-from media.frames import FrameError
+from collection.video_index import name_in_split
+from files import (
+    UserError,
+    file_sha256,
+    one_writer,
+    read_table,
+    sync_file,
+    sync_folder,
+    write_table,
+)
+from media.frames import RESIZE, FrameError
 from media.video import CLOCK_SEC, Video, open_video, read_sequence_at
 
 PUBLISH_SEC = 1.0  # so often at most is the growing table written
+SYNCS_AT_ONCE = 64  # a disk writes many files together in the time that it takes for one
 JPEG_ERROR = 8.0  # of 255, on average; JPEG's own is about 1, another film's over 20
 SHOWN = 5  # so many refused starts are named in a message
 
@@ -77,14 +88,15 @@ def collect_video(
     already, or cannot be had or written.
     """
     data_dir, settings = Path(data_dir), settings or Settings()
-    name = known_name(data_dir, split, video_name(video, data_dir))
+    name = name_in_split(data_dir, split, video_name(video, data_dir))
     path = find_file(video, data_dir)
     if missing_by_record(data_dir, split, name, path, settings) == []:
         return 0
     fetched = path is None
     if fetched:
         path = downloading.download(downloading.id_of(video), data_dir / "videos", client)
-    added, problems = _extract(open_video(path), name, data_dir, split, settings)
+    with closing(open_video(path)) as opened:
+        added, problems = _extract(opened, name, data_dir, split, settings)
     if problems:
         raise PartlyCollected(f"{path}: {'; '.join(problems)}", added)
     if fetched and not keep_video:
@@ -113,8 +125,8 @@ def missing_by_record(
 
 def collected_starts(split_dir: Path, rows: pd.DataFrame) -> set[float]:
     """The starts, in seconds to the millisecond, of those of a video's rows whose folders exist."""
-    there = [(split_dir / "sequences" / sequence).is_dir() for sequence in rows["sequence"]]
-    return set(rows.loc[there, "start_sec"].astype(float).round(3))
+    exists = [(split_dir / "sequences" / sequence).is_dir() for sequence in rows["sequence"]]
+    return set(rows.loc[exists, "start_sec"].astype(float).round(3))
 
 
 def _extract(
@@ -128,7 +140,7 @@ def _extract(
     starts = settings.starts(video.end_sec, rate)
     rows, refused, stopped = [], [], []
     with one_writer(data_dir):  # of all splits, so that no other can take the same video meanwhile
-        name = known_name(data_dir, split, name, sha256)
+        name = name_in_split(data_dir, split, name, sha256)
         sources = recover(split_dir)
         before = rows_of(sources, name)
         _refuse_other(video, split_dir, before, settings, rate)
@@ -160,12 +172,11 @@ def _extract(
                 except UserError as error:
                     stopped.append(str(error))
                     break
-                rows.append([sequence, name, f"{start_sec:.10g}", f"{rate:.10g}"])
+                rows.append([sequence, name, f"{start_sec:.10g}", f"{rate:.10g}", RESIZE])
                 if time.monotonic() - written_sec > PUBLISH_SEC:
                     publish(split_dir, _with_rows(sources, rows))
                     written_sec = time.monotonic()
         finally:
-            video.container.close()
             if rows:
                 publish(split_dir, _with_rows(sources, rows))
     return len(rows), _problems(video, kept + len(rows), refused, stopped)
@@ -262,7 +273,7 @@ def write_frames(split_dir: Path, sequence: str, frames: list[np.ndarray]) -> No
         shutil.rmtree(folder, ignore_errors=True)
         raise UserError(
             f"cannot write {sequence} in {split_dir}: {error.strerror or error}; free some space, "
-            "then run it again: it goes on from there"
+            "then run it again to resume"
         ) from error
 
 
@@ -270,12 +281,17 @@ def publish(split_dir: Path, sources: pd.DataFrame) -> None:
     """Lists written sequences in sequences.csv, then gives their folders their names.
 
     A kill at any moment leaves what `recover` can tell apart: no row, a folder to be thrown away;
-    a row, a folder to be named.
+    a row, a folder to be named. The frames are on disk before the table says so, should the power
+    fail.
     """
-    if hasattr(os, "sync"):
-        os.sync()  # the frames are on disk before the table says so, should the power fail
-    write_table(split_dir / "sequences.csv", sources)
     try:
+        folders = list((split_dir / "sequences").glob(".seq_*.part"))
+        frames = [path for folder in folders for path in folder.iterdir()]
+        with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+            list(pool.map(sync_file, frames))
+        for folder in (*folders, split_dir / "sequences"):
+            sync_folder(folder)
+        write_table(split_dir / "sequences.csv", sources)
         _name_folders(split_dir, sources)
     except OSError as error:
         raise UserError(f"cannot write in {split_dir / 'sequences'}: {error}") from error

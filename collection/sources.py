@@ -13,7 +13,8 @@ import pandas as pd
 
 from files import SPLITS, UserError, read_table, write_table
 
-SOURCE_COLUMNS = ("sequence", "video", "start_sec", "fps")
+NEEDED_COLUMNS = ("sequence", "video", "start_sec", "fps")
+SOURCE_COLUMNS = (*NEEDED_COLUMNS, "resize")  # of sequences.csv as it is written
 RECORD_COLUMNS = ("split", "video", "bytes", "sha256", "duration_sec")
 YOUTUBE_HOSTS = ("youtube.com", "youtu.be", "youtube-nocookie.com")
 ID = "[0-9A-Za-z_-]{11}"
@@ -31,12 +32,12 @@ def youtube_id(video: str | Path) -> str | None:
         return None
     first, *rest = [part for part in parts.path.split("/") if part] or [""]
     if parts.hostname.endswith("youtu.be"):
-        found = first
+        video_id = first
     elif first in ("shorts", "embed", "live", "v", "e"):
-        found = rest[0] if rest else ""
+        video_id = rest[0] if rest else ""
     else:
-        found = parse_qs(parts.query).get("v", [""])[0]
-    return found if re.fullmatch(ID, found) else None
+        video_id = parse_qs(parts.query).get("v", [""])[0]
+    return video_id if re.fullmatch(ID, video_id) else None
 
 
 def is_playlist(video: str | Path) -> bool:
@@ -85,11 +86,16 @@ def video_key(name: str) -> str:
 
 
 def read_sources(split_dir: Path) -> pd.DataFrame:
-    """sequences.csv of a split as strings, further columns too; no rows where there is no file."""
+    """sequences.csv of a split as strings, further columns too; no rows where there is no file.
+
+    resize, which older tables lack, is "" where it is not recorded.
+    """
     path = split_dir / "sequences.csv"
     if not path.exists():
         return pd.DataFrame(columns=list(SOURCE_COLUMNS), dtype=str)
-    table = read_table(path, SOURCE_COLUMNS, others=True)
+    table = read_table(path, NEEDED_COLUMNS, others=True)
+    if "resize" not in table:
+        table.insert(len(NEEDED_COLUMNS), "resize", "")
     for column in ("start_sec", "fps"):
         numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
         bad = table[~np.isfinite(numbers) | (numbers <= 0 if column == "fps" else False)]
@@ -132,21 +138,21 @@ def write_record(data_dir: Path, **record: str) -> None:
 
 def list_collected(data_dir: Path) -> pd.DataFrame:
     """What there is of each video: its split, sequences, how many are labelled, their seconds."""
-    found = []
+    videos = []
     for split in SPLITS:
         folder = data_dir / split / "sequences"
         entries = os.scandir(folder) if folder.is_dir() else ()
-        there = {entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."}
+        names = {entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."}
         sources = read_sources(data_dir / split)
-        sources = sources[sources["sequence"].isin(there)]
-        unknown = sorted(there - set(sources["sequence"]))
-        others = pd.DataFrame({"sequence": unknown, "video": "(not recorded)", "fps": "30"})
+        sources = sources[sources["sequence"].isin(names)]
+        unrecorded = sorted(names - set(sources["sequence"]))
+        others = pd.DataFrame({"sequence": unrecorded, "video": "(not recorded)", "fps": "30"})
         csv = data_dir / split / f"{split}.csv"
         labels = read_table(csv, ("sequence", "label")) if csv.exists() else None
         labelled = set() if labels is None else set(labels.loc[labels["label"] != "", "sequence"])
         for video, rows in pd.concat([sources, others]).groupby("video", sort=False):
             frames = len(os.listdir(folder / rows["sequence"].iloc[0]))
-            found.append(
+            videos.append(
                 {
                     "video": video,
                     "split": split,
@@ -155,4 +161,4 @@ def list_collected(data_dir: Path) -> pd.DataFrame:
                     "seconds": round(frames / float(rows["fps"].iloc[0]) * len(rows), 1),
                 }
             )
-    return pd.DataFrame(found, columns=["video", "split", "sequences", "labelled", "seconds"])
+    return pd.DataFrame(videos, columns=["video", "split", "sequences", "labelled", "seconds"])

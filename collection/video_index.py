@@ -1,8 +1,10 @@
-"""Which split each video is in: read from videos.csv and from what was collected; one split each.
+"""Which split each video is in: the rule that it is in one, and those who ask by it.
 
 Imports no torch.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from collection.sources import (
@@ -14,6 +16,59 @@ from collection.sources import (
     video_name,
 )
 from files import SPLITS, UserError, read_table
+
+
+@dataclass(frozen=True)
+class InTwoSplits:
+    """A video that a second split names as well."""
+
+    video: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return (
+            f"the video {self.video} is in both {self.first} and {self.second}: results measured "
+            "on it would be too good"
+        )
+
+
+@dataclass(frozen=True)
+class SplitIndex:
+    """The split of each video, and the videos that break the rule."""
+
+    split_by_key: dict[str, str]  # {video_key: split}
+    name_by_key: dict[str, str]  # {video_key: the name that came last}
+    in_two: list[InTwoSplits]
+
+    def names_in(self, split: str) -> list[str]:
+        """What the videos of a split are called, one name for each."""
+        return [self.name_by_key[key] for key, its in self.split_by_key.items() if its == split]
+
+
+def index_splits(videos: Iterable[tuple[str, str]]) -> SplitIndex:
+    """The split of each of these (split, video's name): a video belongs to one split only.
+
+    The first split that names a video has it, whatever form of its address or file name is used.
+    """
+    split_by_key, name_by_key, in_two = {}, {}, []
+    for split, name in videos:
+        key = video_key(name)
+        first = split_by_key.setdefault(key, split)
+        if first == split:
+            name_by_key[key] = name
+        else:
+            in_two.append(InTwoSplits(name, first, split))
+    return SplitIndex(split_by_key, name_by_key, in_two)
+
+
+def collected_videos(data_dir: Path) -> list[tuple[str, str]]:
+    """(split, name) of each video that sequences were collected from."""
+    return [
+        (split, name)
+        for split in SPLITS
+        for name in read_sources(data_dir / split)["video"].unique()
+    ]
 
 
 def read_video_list(data_dir: Path, split: str | None = None) -> list[tuple[str, str]]:
@@ -28,90 +83,60 @@ def read_video_list(data_dir: Path, split: str | None = None) -> list[tuple[str,
             f"there is no {csv}: its first line should be split,video, then one video a line; or "
             "name videos and a --split on the command line"
         )
-    rows = list(read_table(csv, ("split", "video")).itertuples(index=False))
+    rows = list(read_table(csv, ("split", "video")).itertuples(index=False, name=None))
     problems = [
-        f"{row.video or 'a row without a video'}: no split {row.split!r}; there are "
+        f"{video or 'a row without a video'}: no split {its_split!r}; there are "
         + ", ".join(SPLITS)
-        for row in rows
-        if row.split not in SPLITS or not row.video
+        for its_split, video in rows
+        if its_split not in SPLITS or not video
     ]
-    seen: dict[str, str] = {}
-    for row in rows:
-        before = seen.setdefault(video_key(row.video), row.split)
-        if before != row.split:
-            problems.append(f"{row.video}: in both {before} and {row.split}")
+    problems += map(str, index_splits(rows).in_two)
     if problems:
         raise UserError("\n  - ".join([f"{csv}, nothing was collected:", *problems]))
     wanted = [
-        (row.split, row.video if is_address(row.video) else str(data_dir / row.video))
-        for row in rows
-        if split in (None, row.split)
+        (its_split, video if is_address(video) else str(data_dir / video))
+        for its_split, video in rows
+        if split in (None, its_split)
     ]
     if not wanted:
         raise UserError(f"{csv} names no video" + (f" for {split}" if split else ""))
     return wanted
 
 
-def videos_by_split(data_dir: Path) -> dict[str, list[str]]:
-    """{split: what its videos are called (video_name)}: those of videos.csv and those collected.
+def read_splits(data_dir: Path) -> SplitIndex:
+    """The split of each video by its video_name: those of videos.csv and those collected.
 
     Raises UserError where one is in two splits.
     """
     csv = data_dir / "videos.csv"
     listed = read_table(csv, ("split", "video")) if csv.is_file() else None
-    result, split_of = {}, {}
-    for split in SPLITS:
-        names = [] if listed is None else list(listed.loc[listed["split"] == split, "video"])
-        names += list(read_sources(data_dir / split)["video"].unique())
-        named = (name if is_address(name) else data_dir / name for name in names)
-        found = {video_key(full): full for full in (video_name(each, data_dir) for each in named)}
-        result[split] = list(found.values())
-        for key, name in found.items():
-            if split_of.setdefault(key, split) != split:
-                raise UserError(
-                    f"{name} is both in {split_of[key]} and in {split} ({csv} and sequences.csv of "
-                    "the splits say): numbers on it would be a lie; take it out of one"
-                )
-    return result
+    videos = [] if listed is None else list(listed.itertuples(index=False, name=None))
+    videos = [(split, name) for split, name in videos if split in SPLITS]
+    index = index_splits(
+        (split, video_name(name if is_address(name) else data_dir / name, data_dir))
+        for split, name in videos + collected_videos(data_dir)
+    )
+    if index.in_two:
+        raise UserError(
+            f"{index.in_two[0]}; take it out of one, in {csv} or by removing its sequences"
+        )
+    return index
 
 
-def known_name(data_dir: Path, split: str, name: str, sha256: str | None = None) -> str:
+def name_in_split(data_dir: Path, split: str, name: str, sha256: str | None = None) -> str:
     """The name under which the split already has this video, or one with the same bytes.
 
     Its own name if the split has neither. Raises UserError if another split has one of them.
     """
     records = read_records(data_dir)
     names = [name, *records.loc[records["sha256"] == sha256, "video"].unique()]
-    known = name
-    for other in SPLITS:
-        videos = read_sources(data_dir / other)["video"].unique()
-        if other == split:
-            found = [video for video in videos if plain_name(video) in map(plain_name, names)]
-            known = found[0] if found else name
-            continue
-        found = [video for video in videos if video_key(video) in map(video_key, names)]
-        if found:
-            alias = "" if found[0] == name else f" as {found[0]}"
-            raise UserError(
-                f"{name}: already in {other}{alias}, and a video belongs to one split only"
-            )
-    return known
-
-
-def videos_in_two_splits(data_dir: Path, splits: tuple[str, ...]) -> list[str]:
-    """Problems of videos that sequences.csv names in two splits, in whatever form of address."""
-    seen: dict[str, str] = {}
-    problems = []
-    for split in splits:
-        try:
-            videos = read_sources(data_dir / split)["video"].unique()
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        problems += [
-            f"the video {video} is in both {seen[video_key(video)]} and {split}: numbers on "
-            f"{split} would be a lie; remove its sequences from one of them"
-            for video in videos
-            if seen.setdefault(video_key(video), split) != split
-        ]
-    return problems
+    keys = set(map(video_key, names))
+    same = [video for video in collected_videos(data_dir) if video_key(video[1]) in keys]
+    in_two = index_splits([*((split, each) for each in names), *same]).in_two
+    if in_two:
+        alias = "" if in_two[0].video == name else f" as {in_two[0].video}"
+        raise UserError(
+            f"{name}: already in {in_two[0].second}{alias}, and a video belongs to one split only"
+        )
+    plain = set(map(plain_name, names))
+    return next((video for _, video in same if plain_name(video) in plain), name)

@@ -7,17 +7,18 @@ validation. Marks of test matches are never read.
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from annotation.match_marks import Marks, check_marks, marked_names, read_marks
+from annotation.mark_owners import tables_by_video
+from annotation.match_marks import Marks, check_marks, list_tables, read_marks
 from collection.downloading import find_file
 from collection.sources import is_address, youtube_id
-from collection.video_index import videos_by_split
+from collection.video_index import read_splits
 from detection.decoding import decode, fit_decoding, to_marks
 from detection.detector import Detector, extract_shown, load_detector, match_probs
 from detection.match_features import count_steps, load_steps
 from detection.records import default_dir
 from detection.segment_metrics import measure_match, summarise
 from detection.temporal_head import HeadConfig, fit_head
-from files import UserError
+from files import SPLITS, UserError
 from media.video import Video, open_video
 from model import update_checkpoint
 
@@ -40,46 +41,45 @@ def has_marked_matches(data_dir: Path) -> bool:
 def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]], list[str]]:
     """({split: (video file, its rallies) of each marked match}, why others are left out).
 
-    The split is that of videos.csv or of the sequences collected from the video; matches of test,
-    and of no split, are left out. Raises NotMarked where a split has none, UserError where one
-    video, or one table of marks, is of two splits.
+    The split is that of videos.csv or of the sequences collected from the video; matches in test,
+    and in no split, are left out. Raises NotMarked where a split has none, UserError where a video
+    is in two splits, or a table of marks could be of two videos.
     """
-    found, notes, owner_of = {split: [] for split in FIT_SPLITS}, [], {}
-    for split, names in videos_by_split(data_dir).items():
-        for name, table in marked_names(data_dir, names):
-            if owner_of.setdefault(table, name) != name:
-                raise UserError(
-                    f"{table} could be the rallies of {owner_of[table]} and of {name}: open the "
-                    "right one with labeling.py --match, so that it is noted whose they are"
-                )
-            path = _file_of(name, data_dir)
+    matches, notes = {split: [] for split in FIT_SPLITS}, []
+    index = read_splits(data_dir)
+    tables = tables_by_video(data_dir, list(index.name_by_key.values()))
+    for split in SPLITS:
+        for name in index.names_in(split):
+            if name not in tables:
+                continue
+            table, path = tables[name], _file_of(name, data_dir)
             if split == "test":
-                notes.append(f"{table.stem}: of test, which is kept for measuring")
+                notes.append(f"{table.stem}: in test, which is kept for measuring")
             elif path is None:
-                notes.append(f"{table.stem}: its video {name} is not there")
+                notes.append(f"{table.stem}: its video {name} is missing")
             else:
-                found[split].append((path, read_marks(table)))
-    for table in sorted((data_dir / "matches").glob("*.csv")):
-        if table not in owner_of and not table.name.endswith(".log.csv"):
+                matches[split].append((path, read_marks(table)))
+    for table in list_tables(data_dir):
+        if table not in tables.values():
             where = data_dir / "videos.csv"
-            notes.append(f"{table.stem}: of no split; give its video a line in {where}")
+            notes.append(f"{table.stem}: its video has no split; give it a line in {where}")
     for split in FIT_SPLITS:
-        if not any(marks for _, marks in found[split]):
+        if not any(marks for _, marks in matches[split]):
             why = "".join(f"\n  - {note}" for note in notes)
             raise NotMarked(
-                f"no marked match of {split} in {data_dir}: mark one with labeling.py --match "
-                f"VIDEO, and say in videos.csv that it is of {split}{why}"
+                f"no marked match in {split}, in {data_dir}: mark one with labeling.py --match "
+                f"VIDEO, and give it a line {split},VIDEO in videos.csv{why}"
             )
-    return found, notes
+    return matches, notes
 
 
 def present_matches(data_dir: Path, split: str) -> list[tuple[Path, Marks]]:
     """(video file, its rallies if they are marked) of the matches of a split that are there."""
-    names = videos_by_split(data_dir)[split]
-    marked = dict(marked_names(data_dir, names))
-    files = [(name, _file_of(name, data_dir)) for name in names]
+    index = read_splits(data_dir)
+    tables = tables_by_video(data_dir, list(index.name_by_key.values()))
+    files = [(name, _file_of(name, data_dir)) for name in index.names_in(split)]
     return [
-        (path, read_marks(marked[name]) if name in marked else [])
+        (path, read_marks(tables[name]) if name in tables else [])
         for name, path in files
         if path is not None
     ]

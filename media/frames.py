@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 SIZE = 224
+RESIZE = "area"  # how `make_small` does it, as sequences.csv records it
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 NUMBER = re.compile(r"\d+")
 
@@ -66,6 +67,11 @@ def read_bytes(
     return frames, digest.hexdigest()
 
 
+def make_small(picture: np.ndarray) -> np.ndarray:
+    """A picture uint8 (H, W, 3) in SIZE by SIZE pixels; its aspect is not kept."""
+    return cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
 def decode_frames(encoded: list[bytes], folder: Path) -> np.ndarray:
     """Encoded images of a folder -> uint8 (T, 3, 224, 224) RGB, resized if need be.
 
@@ -81,7 +87,7 @@ def decode_frames(encoded: list[bytes], folder: Path) -> np.ndarray:
             what = "cut off" if cut_off else "no readable image"
             raise FrameError(folder, f"frame {k + 1} is {what}")
         if bgr.shape[:2] != (SIZE, SIZE):
-            bgr = cv2.resize(bgr, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+            bgr = make_small(bgr)
         cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=frames[k])
     return frames.transpose(0, 3, 1, 2)
 

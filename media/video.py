@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from files import UserError
-from media.frames import SIZE, FrameError
+from media.frames import FrameError, make_small
 
 CLOCK_SEC = 0.001  # Matroska and FLV round timestamps to milliseconds
 SEEK_FRAMES = 16  # what a seek costs: nearer than this, decoding on is quicker
@@ -63,6 +63,10 @@ class Video:
     position: int = NOWHERE  # the index of the frame decoded last
     skip_pts: int = 0  # earlier frames are wanted as references only
     recent: dict[int, av.VideoFrame | Future] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Closes the file, also where damage had it opened anew."""
+        self.container.close()
 
     @property
     def end_sec(self) -> float:
@@ -290,7 +294,7 @@ def _small(frame: av.VideoFrame, pool: ThreadPoolExecutor) -> Future:
     image = frame.to_ndarray(format="bgr24", interpolation="BICUBIC")  # not safe in threads
     if frame.rotation % 360 in TURNS:
         image = cv2.rotate(image, TURNS[frame.rotation % 360])
-    return pool.submit(cv2.resize, image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    return pool.submit(make_small, image)
 
 
 def _decode(video: Video, indices: list[int], pool: ThreadPoolExecutor) -> None:

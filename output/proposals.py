@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from collection.sources import video_key, video_name
-from collection.video_index import videos_by_split
+from collection.video_index import read_splits
 from detection.detector import load_detector
 from detection.records import default_dir
 from files import UserError
@@ -15,15 +15,15 @@ def detect_proposals(path: Path, model: Path, data_dir: Path) -> Path:
 
     Raises UserError for matches of validation and test, whose marks are to measure models by.
     """
-    key, videos = video_key(video_name(path, data_dir)), videos_by_split(data_dir)
-    for split in ("validation", "test"):
-        if key in map(video_key, videos[split]):
-            raise UserError(
-                f"{path} is of {split}, and its marks are to measure models by: with proposals of "
-                "one they would lean towards it; leave --model out"
-            )
-    if key not in map(video_key, videos["train"]):
-        print(f"{path} is of no split yet: with proposals, it may only become train's")
+    key = video_key(video_name(path, data_dir))
+    split = read_splits(data_dir).split_by_key.get(key)
+    if split in ("validation", "test"):
+        raise UserError(
+            f"{path} is in {split}, and its marks measure models: proposals would bend them "
+            "towards a model; leave --model out"
+        )
+    if split is None:
+        print(f"{path} has no split yet: marked from proposals, it may be used in train only")
     folder = default_dir(path)
     detect_and_save(path, load_detector(model), folder)
     return folder / "rallies.csv"

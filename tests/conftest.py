@@ -22,7 +22,7 @@ from extraction.backbones import build_backbone
 from files import SPLITS
 from model import RES_LSTM, ModelConfig
 
-pytest.register_assert_rewrite("labeling_client")
+pytest.register_assert_rewrite("labeling_client", "answers")
 
 PICKS = ("fp32", "bf16")  # what precision="auto" can come to
 BITS = 10  # of the frame's number, one column of the picture each

@@ -11,7 +11,14 @@ import dataset
 import plots
 from cli import run_command
 from conftest import write_data, write_sequence
-from dataset import FeatureDataset, SequenceDataset, describe, load_splits
+from dataset import (
+    FeatureDataset,
+    SequenceDataset,
+    SequenceKind,
+    describe,
+    load_splits,
+    sequence_kind,
+)
 from extraction.backbones import normalise
 from extraction.features import save_features
 from files import UserError
@@ -269,3 +276,107 @@ def test_a_black_second_in_two_splits_is_no_problem(data):
             black = np.zeros((224, 224, 3), np.uint8)
             cv2.imwrite(str(data / split / "sequences" / "seq_00002" / f"{k:05d}.jpg"), black)
     assert len(load_splits(data)["test"]) == 2
+
+
+# what sequences have in common
+
+
+def record(data, split, **columns):
+    """Puts columns (lists, or one value for all) into sequences.csv."""
+    path = data / split / "sequences.csv"
+    pd.read_csv(path).assign(**columns).to_csv(path, index=False)
+
+
+def test_data_of_15_frames_a_sequence_is_accepted_unless_another_number_is_asked_for(
+    tmp_path, capsys
+):
+    data = write_data(tmp_path / "Data", (4, 2, 2), frames=15)
+    assert dataset.main([str(data)]) == 0
+    assert "15 frames a sequence, 30 a second" in capsys.readouterr().out
+    assert "seq_00001 (15 frames instead of 30)" in problems(data, seq_frames=30)
+    with pytest.raises(UserError, match="15 frames instead of 16"):
+        dataset.main([str(data), "--seq-frames", "16"])
+
+
+def test_sequences_of_another_length_than_most_are_damaged(tmp_path):
+    data = write_data(tmp_path / "Data", (4, 2, 2), frames=15)
+    write_sequence(data / "test" / "sequences" / "seq_00003", 1, seed=9, frames=30)
+    labels(data, "sequence,label\nseq_00001,1\nseq_00002,0\nseq_00003,1\n", "test")
+    text = problems(data)
+    assert "seq_00003 (30 frames instead of 15)" in text and "1 problem " in text
+
+
+def test_sequences_without_any_frame_are_damaged_even_where_they_are_most(tmp_path):
+    data = write_data(tmp_path / "Data", (2, 2, 2))
+    for split in ("train", "validation"):
+        for frame in (data / split / "sequences").glob("*/*.jpg"):
+            frame.unlink()
+    assert "seq_00001 (0 frames instead of 30)" in problems(data)
+
+
+def test_the_kind_of_sequences_is_what_sequences_csv_records(tmp_path):
+    data = write_data(tmp_path / "Data", (2, 2, 2), frames=15)
+    for split in ("train", "validation", "test"):
+        record(data, split, fps=50.0, resize="bilinear")
+    kind = sequence_kind(data, load_splits(data))
+    assert kind == SequenceKind(frames=15, fps=50.0, resize="bilinear")
+
+
+def test_data_that_records_nothing_is_the_original_studys_30_frames_a_second(data):
+    for split in ("train", "validation", "test"):
+        (data / split / "sequences.csv").unlink()
+    assert sequence_kind(data, load_splits(data)) == SequenceKind(30, 30.0, "")
+
+
+def test_a_resize_that_only_some_record_is_not_known(data):
+    record(data, "train", resize="area")
+    tables = load_splits(data)
+    assert sequence_kind(data, tables).resize == ""
+    assert sequence_kind(data, {"train": tables["train"]}).resize == "area"
+
+
+def test_rates_within_a_hundredth_are_one_the_commonest(data):
+    record(data, "train", fps=29.97)
+    assert sequence_kind(data, load_splits(data)).fps == 29.97  # 4 sequences; the others have 30
+    record(data, "train", fps=[30, 30, 30, 30.25])
+    assert sequence_kind(data, load_splits(data)).fps == 30
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_two_rates_are_refused_with_a_sequence_of_each_and_what_to_do(data, recorded):
+    tables = load_splits(data)
+    record(data, "test", fps=[30, 50])
+    if not recorded:  # the original study's, which is 30
+        (data / "train" / "sequences.csv").unlink()
+    expected = (
+        r"two rates: train/seq_00001 has 30 frames a second, test/seq_00002 50; delete .* collect"
+        r" .* --fps 30"
+    )
+    with pytest.raises(UserError, match=expected) as caught:
+        sequence_kind(data, tables)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"1 problem .*\n.*" + expected):
+        load_splits(data)
+    assert sequence_kind(data, {"validation": tables["validation"]}).fps == 30
+
+
+def test_tables_of_sequences_that_cannot_be_read_are_problems_of_the_data(data):
+    for split in ("train", "validation", "test"):
+        (data / split / "sequences.csv").write_text("no,such,table\n1,2,3\n")
+    assert problems(data).count("sequences.csv has no column sequence") == 3
+
+
+def test_only_labelled_sequences_count_for_the_rate(data):
+    record(data, "train", fps=[30, 30, 30, 50])
+    labels(data, "sequence,label\nseq_00001,1\nseq_00002,0\nseq_00003,1\n")
+    assert sequence_kind(data, load_splits(data, allow_unlabelled=True)).fps == 30
+
+
+def test_two_ways_of_making_frames_small_are_refused(data):
+    tables = load_splits(data)
+    record(data, "train", resize="area")
+    record(data, "test", resize=["", "bilinear"])
+    expected = "two ways: train/seq_00001 by area, test/seq_00002 by bilinear; delete"
+    with pytest.raises(UserError, match=expected):
+        sequence_kind(data, tables)
+    assert expected in problems(data)

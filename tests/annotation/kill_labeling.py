@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from annotation.change_log import log_path, read_steps
+from annotation.change_log import log_path, read_changes
 from annotation.labels import Answer, labels_path, read_labels, save_labels, undo
 
 
@@ -46,7 +46,7 @@ def check_what_is_there(split_dir: Path, told: set[str], number: int) -> None:
     pages = [name.rpartition("-")[0] for name in labels if name.startswith(f"羽毛球 {number}-")]
     assert {pages.count(page) for page in pages} <= {1, 12}, "half a page"
     log = log_path(labels_path(split_dir))
-    assert told <= {step.sequence for step in read_steps(log)}, "the log lacks answers"
+    assert told <= {change.sequence for change in read_changes(log)}, "the log lacks answers"
     assert save_labels(split_dir, [Answer("after", "0", "")])[1] == {}
     assert undo(split_dir) == [("after", "", True)] and read_labels(split_dir) == labels
 

@@ -39,8 +39,10 @@ def rows(data, split="train"):
     return (data / split / f"{split}.csv").read_text().splitlines()
 
 
-def small_data(data):
+@pytest.fixture
+def small_data(tmp_path):
     """Four sequences of train of which the last is labelled, two of validation named like them."""
+    data = tmp_path / "Data"
     write_frames(data, "train", ONE, TWO, THREE, FOUR)
     write_frames(data, "validation", ONE, TWO)
     (data / "train" / "train.csv").write_text(f"sequence,label\n{FOUR},1\n")

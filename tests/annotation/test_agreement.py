@@ -5,39 +5,33 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
+from answers import save
 from sklearn.metrics import cohen_kappa_score
 
 from annotation import change_log
-from annotation.agreement import REPEAT_AFTER, measure_agreement, pick_repeat, save_repeat
-from annotation.change_log import log_path, read_steps
+from annotation.agreement import (
+    REPEAT_AFTER,
+    Agreement,
+    Difference,
+    measure_agreement,
+    pick_repeat,
+    save_repeat,
+)
+from annotation.change_log import log_path, read_changes
 from annotation.labels import Answer, labels_path, read_labels, save_labels, undo
 from files import read_table
 
-
-@pytest.fixture
-def split(tmp_path):
-    folder = tmp_path / "Data" / "train"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def save(split_dir, **answers):
-    """Answers that saw what is there; the step's time."""
-    there = read_labels(split_dir)
-    given = [Answer(name, label, there.get(name, "")) for name, label in answers.items()]
-    time, conflicts = save_labels(split_dir, given)
-    assert conflicts == {}
-    return time
+pytest_plugins = ["answers"]
 
 
 def test_a_repeat_leaves_the_table_and_can_be_undone(split):
     save(split, a="1")
     before = labels_path(split).read_bytes()
     time = save_repeat(split, "a", "0")
-    assert labels_path(split).read_bytes() == before and measure_agreement(split)["n"] == 1
-    assert read_steps(log_path(labels_path(split)))[-1] == (time, "a", "1", "0", "repeat")
+    assert labels_path(split).read_bytes() == before and measure_agreement(split).n == 1
+    assert read_changes(log_path(labels_path(split)))[-1] == (time, "a", "1", "0", "repeat")
     assert undo(split) == [("a", "1", True)]
-    assert labels_path(split).read_bytes() == before and measure_agreement(split)["n"] == 0
+    assert labels_path(split).read_bytes() == before and measure_agreement(split).n == 0
     assert undo(split) == [("a", "", True)]
 
 
@@ -46,14 +40,14 @@ def test_undo_of_a_repeat_leaves_what_was_answered_since(split):
     time = save_repeat(split, "a", "1")
     save(split, a="0")
     assert undo(split, time) == [("a", "0", True)]
-    assert read_labels(split) == {"a": "0"} and measure_agreement(split)["n"] == 0
+    assert read_labels(split) == {"a": "0"} and measure_agreement(split).n == 0
 
 
 def answered(split_dir, count):
-    """A log and a table of `count` answers, each a step of its own, at no cost of syncing."""
+    """A log and a table of `count` answers, each a change of its own, at no cost of syncing."""
     names = [f"seq_{k}" for k in range(count)]
-    log = [change_log.Step(f"t{k}", name, "", "1", "label") for k, name in enumerate(names)]
-    change_log.append_steps(log_path(labels_path(split_dir)), log)
+    log = [change_log.Change(f"t{k}", name, "", "1", "label") for k, name in enumerate(names)]
+    change_log.append_changes(log_path(labels_path(split_dir)), log)
     pd.DataFrame({"sequence": names, "label": "1"}).to_csv(labels_path(split_dir), index=False)
     return names
 
@@ -105,32 +99,28 @@ def test_agreement_is_cohens_kappa_of_first_and_second_answers(split):
     for k, label in enumerate(second):
         save_repeat(split, f"seq_{k}", str(label))
     found = measure_agreement(split)
-    assert (found["n"], found["same"]) == (10, 8)
+    assert (found.n, found.same) == (10, 8)
     # both raters: 6 of class 1 and 4 of class 0, so 0.52 by chance
-    assert found["kappa"] == pytest.approx((0.8 - 0.52) / (1 - 0.52))
-    assert found["kappa"] == pytest.approx(cohen_kappa_score(first, second))
-    assert found["different"] == [
-        {"sequence": "seq_2", "first": "1", "second": "0"},
-        {"sequence": "seq_6", "first": "0", "second": "1"},
-    ]
+    assert found.kappa == pytest.approx((0.8 - 0.52) / (1 - 0.52))
+    assert found.kappa == pytest.approx(cohen_kappa_score(first, second))
+    assert found.different == [Difference("seq_2", "1", "0"), Difference("seq_6", "0", "1")]
     z, share = 1.959964, 0.8  # Wilson 1927
     middle, half = share + z * z / 20, z * np.sqrt(share * 0.2 / 10 + z * z / 400)
     expected = [(middle - half) / (1 + z * z / 10), (middle + half) / (1 + z * z / 10)]
-    np.testing.assert_allclose(found["same_95"], expected, atol=1e-5)
+    np.testing.assert_allclose(found.same_95, expected, atol=1e-5)
 
 
 def test_agreement_holds_against_the_answer_of_that_time(split):
     save(split, a="1", b="0")
     save_repeat(split, "a", "0")
     save(split, a="0")
-    assert measure_agreement(split)["different"] == [{"sequence": "a", "first": "1", "second": "0"}]
+    assert measure_agreement(split).different == [Difference("a", "1", "0")]
 
 
 def test_agreement_of_one_class_or_of_nothing_is_not_defined(split):
-    nothing = {"n": 0, "same": 0, "kappa": None, "same_95": None, "different": []}
-    assert measure_agreement(split) == nothing
+    assert measure_agreement(split) == Agreement(0, 0, None, None, [])
     save(split, a="1", b="1")
     save_repeat(split, "a", "1")
-    assert measure_agreement(split)["kappa"] is None and measure_agreement(split)["same"] == 1
+    assert measure_agreement(split).kappa is None and measure_agreement(split).same == 1
     save_repeat(split, "b", "0")
-    assert measure_agreement(split)["kappa"] == 0  # always 1, then at random: no better than chance
+    assert measure_agreement(split).kappa == 0  # always 1, then at random: no better than chance

@@ -6,51 +6,51 @@ import pandas as pd
 import pytest
 
 from annotation.change_log import (
-    Step,
-    append_steps,
-    last_step,
+    Change,
+    append_changes,
+    last_changes,
     log_path,
-    read_steps,
+    read_changes,
     standing,
     time_now,
 )
 from files import UserError
 
-A = Step("t1", "seq_1", "", "1", "label")
-B = Step("t2", "羽毛球, 'a' \"b\"", "1", "0", "label")
-C = Step("t2", "<img src=x onerror=alert(1)>", "0 and 1", "", "label")
+A = Change("t1", "seq_1", "", "1", "label")
+B = Change("t2", "羽毛球, 'a' \"b\"", "1", "0", "label")
+C = Change("t2", "<img src=x onerror=alert(1)>", "0 and 1", "", "label")
 
 
-def undo_of(step, time):
-    return Step(time, step.sequence, step.new, step.old, f"undo {step.time}")
+def undo_of(change, time):
+    return Change(time, change.sequence, change.new, change.old, f"undo {change.time}")
 
 
 def test_what_is_appended_is_read_again_in_order_whatever_the_names(tmp_path):
     log = tmp_path / "Daten für mich" / "train.log.csv"
-    append_steps(log, [A])
-    append_steps(log, [B, C])
-    assert read_steps(log) == [A, B, C]
+    append_changes(log, [A])
+    append_changes(log, [B, C])
+    assert read_changes(log) == [A, B, C]
 
 
 def test_the_log_is_a_table_that_other_programs_read(tmp_path):
-    append_steps(tmp_path / "log.csv", [A, B, C])
+    append_changes(tmp_path / "log.csv", [A, B, C])
     table = pd.read_csv(tmp_path / "log.csv", dtype=str, keep_default_na=False)
     assert list(table.columns) == ["time", "sequence", "old", "new", "what"]
-    assert list(table.itertuples(index=False, name=None)) == [tuple(step) for step in (A, B, C)]
+    assert list(table.itertuples(index=False, name=None)) == [tuple(change) for change in (A, B, C)]
 
 
 def test_lines_are_only_added_and_the_length_before_is_told(tmp_path):
     log = tmp_path / "log.csv"
-    assert append_steps(log, [A]) == 0
+    assert append_changes(log, [A]) == 0
     before = log.read_bytes()
-    assert append_steps(log, [B]) == len(before)
+    assert append_changes(log, [B]) == len(before)
     assert log.read_bytes().startswith(before)
 
 
-def test_no_log_has_no_steps(tmp_path):
-    assert read_steps(tmp_path / "log.csv") == []
+def test_no_log_has_no_changes(tmp_path):
+    assert read_changes(tmp_path / "log.csv") == []
     (tmp_path / "log.csv").touch()
-    assert read_steps(tmp_path / "log.csv") == []
+    assert read_changes(tmp_path / "log.csv") == []
 
 
 def test_a_log_lies_beside_its_table(tmp_path):
@@ -60,57 +60,57 @@ def test_a_log_lies_beside_its_table(tmp_path):
 
 def test_a_last_line_torn_at_any_byte_is_left_out_and_mended_by_the_next(tmp_path):
     log = tmp_path / "log.csv"
-    append_steps(log, [A])
+    append_changes(log, [A])
     whole = log.read_bytes()
-    append_steps(log, [B])
+    append_changes(log, [B])
     both = log.read_bytes()
     for size in range(len(whole), len(both)):
         log.write_bytes(both[:size])
-        assert read_steps(log) == [A], both[:size]
-        append_steps(log, [B])
+        assert read_changes(log) == [A], both[:size]
+        append_changes(log, [B])
         assert log.read_bytes() == both
 
 
 def test_a_log_torn_in_its_first_line_begins_anew(tmp_path):
     (tmp_path / "log.csv").write_text("time,seq")
-    assert read_steps(tmp_path / "log.csv") == []
-    append_steps(tmp_path / "log.csv", [A])
-    assert read_steps(tmp_path / "log.csv") == [A]
+    assert read_changes(tmp_path / "log.csv") == []
+    append_changes(tmp_path / "log.csv", [A])
+    assert read_changes(tmp_path / "log.csv") == [A]
 
 
 @pytest.mark.parametrize("damage", ["no such line\n", "a,b\n", "a,b,c,d,e,f\n"])
 def test_a_log_that_is_damaged_further_up_is_refused_by_its_line(tmp_path, damage):
     log = tmp_path / "log.csv"
-    append_steps(log, [A])
+    append_changes(log, [A])
     with open(log, "a") as file:
         file.write(damage)
     with pytest.raises(UserError, match="log.csv: line 3 is not .* move it away"):
-        read_steps(log)
+        read_changes(log)
 
 
 def test_another_table_is_no_log(tmp_path):
     (tmp_path / "log.csv").write_text("a,b,c,d,e\n1,2,3,4,5\n")
     with pytest.raises(UserError, match="the first line is not time,sequence,old,new,what"):
-        read_steps(tmp_path / "log.csv")
+        read_changes(tmp_path / "log.csv")
 
 
 def test_a_log_that_windows_programs_saved_is_read(tmp_path):
     log = tmp_path / "log.csv"
-    append_steps(log, [A, B])
+    append_changes(log, [A, B])
     log.write_bytes(b"\xef\xbb\xbf" + log.read_bytes().replace(b"\n", b"\r\n"))
-    assert read_steps(log) == [A, B]
+    assert read_changes(log) == [A, B]
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "log.csv").write_bytes(b"\xff\xfe\x00\n")
     with pytest.raises(UserError, match="log.csv cannot be read"):
-        read_steps(tmp_path / "log.csv")
+        read_changes(tmp_path / "log.csv")
 
 
 @pytest.mark.parametrize("failing", ["fsync", "write"])
 def test_a_full_disk_leaves_the_log_as_it_was(tmp_path, monkeypatch, failing):
     log = tmp_path / "log.csv"
-    append_steps(log, [A])
+    append_changes(log, [A])
     before = log.read_bytes()
 
     def full(*_, **__):
@@ -119,72 +119,72 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path, monkeypatch, failing):
     if failing == "fsync":
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match="cannot write .*log.csv: No space left"):
-            append_steps(log, [B, C])
+            append_changes(log, [B, C])
     else:
         monkeypatch.setattr("builtins.open", full)
         with pytest.raises(UserError, match="cannot write .*log.csv: No space left"):
-            append_steps(log, [B, C])
+            append_changes(log, [B, C])
     assert log.read_bytes() == before
 
 
 def test_a_disk_that_is_full_after_any_byte_leaves_the_log_as_it_was(tmp_path):
     resource = pytest.importorskip("resource")
     log = tmp_path / "log.csv"
-    append_steps(log, [A])
+    append_changes(log, [A])
     before = log.read_bytes()
-    page = [Step("t2", f"seq_{k}", "", "1", "label") for k in range(12)]
-    needed = sum(len(",".join(step)) + 1 for step in page)
+    page = [Change("t2", f"seq_{k}", "", "1", "label") for k in range(12)]
+    needed = sum(len(",".join(change)) + 1 for change in page)
     left = resource.getrlimit(resource.RLIMIT_FSIZE)
     for room in range(0, needed, 3):
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, left[1]))
             with pytest.raises(UserError, match="cannot write .*log.csv"):
-                append_steps(log, page)
+                append_changes(log, page)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, left)
         assert log.read_bytes() == before, f"{room} bytes of room"
 
 
-def test_times_name_steps_in_order_and_are_utc():
+def test_times_name_changes_in_order_and_are_utc():
     times = [time_now() for _ in range(3)]
     assert times == sorted(times)
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time) for time in times)
 
 
-def test_steps_stand_until_they_are_undone():
+def test_changes_stand_until_they_are_undone():
     assert standing([A, B, C]) == [A, B, C]
     assert standing([A, B, C, undo_of(B, "t3"), undo_of(C, "t3")]) == [A]
 
 
-def test_an_undo_of_one_step_leaves_those_after_it():
+def test_an_undo_of_one_change_leaves_those_after_it():
     assert standing([A, B, undo_of(A, "t3")]) == [B]
 
 
-def test_the_last_step_is_all_that_was_given_at_once():
-    assert last_step([A, B, C], None, ("label",)) == [B, C]
-    assert last_step([A, B, C], "t1", ("label",)) == [A]
+def test_the_last_changes_is_all_that_was_given_at_once():
+    assert last_changes([A, B, C], None, ("label",)) == [B, C]
+    assert last_changes([A, B, C], "t1", ("label",)) == [A]
 
 
-def test_a_step_undone_already_or_unknown_is_none():
-    assert last_step([A, undo_of(A, "t2")], None, ("label",)) == []
-    assert last_step([A, undo_of(A, "t2")], "t1", ("label",)) == []
-    assert last_step([A], "t9", ("label",)) == []
-    assert last_step([], None, ("label",)) == []
+def test_a_change_undone_already_or_unknown_is_none():
+    assert last_changes([A, undo_of(A, "t2")], None, ("label",)) == []
+    assert last_changes([A, undo_of(A, "t2")], "t1", ("label",)) == []
+    assert last_changes([A], "t9", ("label",)) == []
+    assert last_changes([], None, ("label",)) == []
 
 
-def test_steps_of_other_kinds_are_passed_over():
-    marks = Step("t2", "seq_1", "", "1", "marks")
-    assert last_step([A, marks], None, ("label", "repeat")) == [A]
-    assert last_step([A, marks], "t2", ("label", "repeat")) == []
+def test_changes_of_other_kinds_are_passed_over():
+    marks = Change("t2", "seq_1", "", "1", "marks")
+    assert last_changes([A, marks], None, ("label", "repeat")) == [A]
+    assert last_changes([A, marks], "t2", ("label", "repeat")) == []
 
 
 def test_a_sequence_called_like_an_undo_is_a_sequence(tmp_path):
-    odd = Step("t1", "undo t2", "", "1", "label")
-    append_steps(tmp_path / "log.csv", [odd, B])
-    assert standing(read_steps(tmp_path / "log.csv")) == [odd, B]
+    odd = Change("t1", "undo t2", "", "1", "label")
+    append_changes(tmp_path / "log.csv", [odd, B])
+    assert standing(read_changes(tmp_path / "log.csv")) == [odd, B]
 
 
 def test_each_line_is_one_that_the_csv_module_reads_alike(tmp_path):
-    append_steps(tmp_path / "log.csv", [A, B, C])
+    append_changes(tmp_path / "log.csv", [A, B, C])
     with open(tmp_path / "log.csv", newline="", encoding="utf-8") as file:
         assert [tuple(row) for row in csv.reader(file)][1:] == [tuple(s) for s in (A, B, C)]

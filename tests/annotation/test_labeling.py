@@ -104,7 +104,12 @@ def ended(*arguments):
         ("--split all", "invalid choice"),
         ("--order random", "invalid choice"),
         ("--port http", "invalid int"),
-        ("--until-sec soon", "invalid float"),
+        ("--until-sec soon", "invalid positive float"),
+        ("--from-match --until-sec -5", "invalid positive float"),
+        ("--from-match --until-sec 0", "invalid positive float"),
+        ("--from-match --until-sec nan", "invalid positive float"),
+        ("--from-match --until-sec inf", "invalid positive float"),
+        ("--match x.mp4 --split train", "a match has no split; put its video into videos.csv"),
         ("--unknown", "unrecognized"),
     ],
 )

@@ -35,9 +35,7 @@ from annotation.app import Labelling, build_app
 pytest_plugins = ["labeling_client"]
 
 
-@pytest.fixture
-def data(tmp_path):
-    return small_data(tmp_path / "Data")
+data = small_data  # the fixture, in the place of conftest's
 
 
 # sequences
@@ -253,7 +251,7 @@ def test_the_same_answer_from_two_tabs_is_no_conflict(client, data):
     assert rows(data) == ["sequence,label", f"{FOUR},1", f"{ONE},1"]
 
 
-def test_undo_takes_back_the_step_named_or_the_last_until_none_is_left(client, data):
+def test_undo_takes_back_the_changes_named_or_the_last_until_none_is_left(client, data):
     before = rows(data)
     first = label(client, answer(ONE, "1"), answer(TWO, "0"))["time"]
     label(client, answer(THREE, "1"))
@@ -357,7 +355,9 @@ def test_a_full_disk_leaves_flags_and_second_answers_as_they_were(client, data, 
     for path, more in (("/repeat", {}), ("/flag", {"flagged": False})):
         told = post(client, path, TAKEN[path] | more)
         assert told.status_code == 500 and os.strerror(errno.ENOSPC) in told.json()["error"]
-    written = {p: b for p, b in everything(data).items() if b != b""}  # an empty log holds no step
+    written = {
+        p: b for p, b in everything(data).items() if b != b""
+    }  # an empty log holds no change
     assert written == {p: b for p, b in before.items() if b != b""}
 
 

@@ -125,7 +125,7 @@ def test_20_labels_typed_as_fast_as_keys_can_be_sent_are_all_right(browser, many
         press(page)
         assert shown(page) == "seq_00021"
     assert read_labels(many / "train") == {f"seq_{k:05d}": v for k, v in enumerate(keys, 1)}
-    assert len(change_log.read_steps(many / "train" / "train.log.csv")) == 20
+    assert len(change_log.read_changes(many / "train" / "train.log.csv")) == 20
 
 
 def test_one_request_a_sequence_and_the_next_two_are_there_before_they_are_needed(browser, many):
@@ -493,8 +493,8 @@ def test_a_sequence_comes_back_unannounced_and_the_second_answer_changes_no_labe
             press(page, "0" if name in repeats else "1")
             page.wait_for_timeout(30)
         assert len(repeats) == 1
-        found = measure_agreement(data / "train")
-        assert [row["sequence"] for row in found["different"]] == repeats
+        different = measure_agreement(data / "train").different
+        assert [each.sequence for each in different] == repeats
         assert set(read_labels(data / "train").values()) == {"1"}
         page.click("#to-agreement")
         page.wait_for_selector("#agreement[open]")

@@ -6,10 +6,11 @@ import threading
 
 import pandas as pd
 import pytest
+from answers import save
 
 from annotation import change_log, labels
 from annotation.agreement import pick_repeat, save_repeat
-from annotation.change_log import log_path, read_steps
+from annotation.change_log import log_path, read_changes
 from annotation.labels import (
     Answer,
     labels_path,
@@ -37,20 +38,7 @@ ODD_NAMES = [
 ]
 
 
-@pytest.fixture
-def split(tmp_path):
-    folder = tmp_path / "Data" / "train"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def save(split_dir, **answers):
-    """Answers that saw what is there; the step's time."""
-    there = read_labels(split_dir)
-    given = [Answer(name, label, there.get(name, "")) for name, label in answers.items()]
-    time, conflicts = save_labels(split_dir, given)
-    assert conflicts == {}
-    return time
+pytest_plugins = ["answers"]
 
 
 def written(split_dir):
@@ -158,7 +146,7 @@ def test_names_of_any_letters_are_kept_in_table_and_log(split, name):
         [name, "1"],
         ["other", "0"],
     ]
-    assert read_steps(log_path(labels_path(split)))[0].sequence == name
+    assert read_changes(log_path(labels_path(split)))[0].sequence == name
     undo(split)
     assert read_labels(split) == {}
 
@@ -176,7 +164,7 @@ def test_what_is_answered_is_what_training_reads(data):
 def test_each_answer_is_in_the_log_under_the_time_that_is_told(split):
     first = save(split, a="1")
     second = save(split, a="0", b="0")
-    assert [tuple(step) for step in read_steps(log_path(labels_path(split)))] == [
+    assert [tuple(change) for change in read_changes(log_path(labels_path(split)))] == [
         (first, "a", "", "1", "label"),
         (second, "a", "1", "0", "label"),
         (second, "b", "", "0", "label"),
@@ -190,8 +178,8 @@ def test_a_label_that_was_changed_elsewhere_meanwhile_is_kept_and_told(split):
     time, conflicts = save_labels(split, [*answers, Answer("d", "0", ""), Answer("e", "1", "")])
     assert conflicts == {"a": "0", "c": "", "d": "1"}
     assert written(split) == "sequence,label\na,0\nb,0\nd,1\ne,1\n"
-    logged = [s for s in read_steps(log_path(labels_path(split))) if s.time == time]
-    assert [step.sequence for step in logged] == ["b", "e"]
+    logged = [s for s in read_changes(log_path(labels_path(split))) if s.time == time]
+    assert [change.sequence for change in logged] == ["b", "e"]
 
 
 def test_the_same_label_given_elsewhere_meanwhile_is_no_conflict(split):
@@ -216,7 +204,7 @@ def test_undo_of_the_first_answer_takes_its_row_away(split):
     assert written(split) == "sequence,label\n" and read_labels(split) == {}
 
 
-def test_undo_goes_back_step_by_step_and_then_says_that_nothing_is_left(split):
+def test_undo_goes_back_one_by_one_and_then_says_that_nothing_is_left(split):
     save(split, a="1")
     save(split, b="0")
     save(split, a="0")
@@ -226,7 +214,7 @@ def test_undo_goes_back_step_by_step_and_then_says_that_nothing_is_left(split):
     assert undo(split) == [] and read_labels(split) == {}
 
 
-def test_undo_takes_back_the_step_that_is_named_and_that_only_once(split):
+def test_undo_takes_back_the_change_that_is_named_and_that_only_once(split):
     time = save(split, a="1")
     save(split, b="0")
     assert undo(split, time) == [("a", "", True)]
@@ -391,7 +379,7 @@ def test_a_table_that_cannot_be_read_is_one_clear_error(split):
     labels_path(split).mkdir()
     with pytest.raises(UserError, match="train.csv cannot be read"):
         save_labels(split, [Answer("a", "1", "")])
-    assert read_steps(log_path(labels_path(split))) == []
+    assert read_changes(log_path(labels_path(split))) == []
 
 
 @pytest.mark.parametrize("begun", [True, False])
@@ -438,7 +426,7 @@ def test_a_torn_last_line_of_the_log_is_passed_over_and_mended(split):
         assert pick_repeat(split, random.Random(0)) is None
         assert undo(split) == [("羽毛球", "", True)]
         save(split, 羽毛球="1")
-        assert len(read_steps(log)) == 3
+        assert len(read_changes(log)) == 3
         log.write_bytes(whole)
 
 
@@ -485,7 +473,7 @@ def test_four_threads_at_once_lose_no_answer(split):
         thread.join()
     assert errors == []
     assert read_labels(split) == {f"{n}-{k}": str(k % 2) for n in range(4) for k in range(15)}
-    assert len(read_steps(log_path(labels_path(split)))) == 60
+    assert len(read_changes(log_path(labels_path(split)))) == 60
 
 
 def kill_labeling(*arguments):
@@ -498,7 +486,7 @@ def kill_labeling(*arguments):
 def test_four_processes_at_once_lose_no_answer(split):
     assert kill_labeling("together", split, 4, 25) == 100
     assert read_labels(split) == {f"{n}-{k}": str(k % 2) for n in range(4) for k in range(25)}
-    assert len(read_steps(log_path(labels_path(split)))) == 100
+    assert len(read_changes(log_path(labels_path(split)))) == 100
 
 
 @pytest.mark.alone
@@ -518,7 +506,7 @@ def test_a_kill_between_log_and_table_leaves_an_answer_to_be_given_again(
         if moment == "before its name":
             patch.setattr(os, "replace", killed)
         else:
-            name = {"before the log": "append_steps", "before the table": "write_table"}[moment]
+            name = {"before the log": "append_changes", "before the table": "write_table"}[moment]
             patch.setattr(change_log, name, killed)
         with pytest.raises(KeyboardInterrupt):
             save_labels(split, [Answer("b", "0", "")])

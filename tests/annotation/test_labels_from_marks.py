@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from annotation import labels, labels_from_marks
-from annotation.change_log import log_path, read_steps
+from annotation.change_log import log_path, read_changes
 from annotation.labels import Answer, read_labels, save_labels, undo
-from annotation.labels_from_marks import inside_sec, label_from_matches, label_of
+from annotation.labels_from_marks import MatchLabels, inside_sec, label_from_matches, label_of
 from annotation.match_marks import marks_path, match_name, read_marks, save_marks
 from collection.sources import watch_address
 from files import UserError
@@ -85,23 +85,15 @@ def test_sequences_get_the_label_of_where_they_lie(root):
     mark(root, "final", (10, 20))
     [found] = label_from_matches(root)
     assert read_labels(root / "train") == dict(zip(names, "0111100", strict=True))
-    assert found == {
-        "split": "train",
-        "video": "final",
-        "marks": 1,
-        "labelled": 7,
-        "after": 2,
-        "kept": 0,
-        "taken_back": 0,
-        "differ": [],
-        "straddling": [names[1], names[4]],
-    }
+    assert found == MatchLabels(
+        "train", "final", rallies=1, labelled=7, after_last=2, straddling=[names[1], names[4]]
+    )
 
 
 def test_sequences_that_touch_an_edge_do_not_straddle_it(root):
     collect(root, "final.mp4", ["9", "10", "19", "20"])
     mark(root, "final", (10, 20))
-    assert label_from_matches(root)[0]["straddling"] == []
+    assert label_from_matches(root)[0].straddling == []
     assert list(read_labels(root / "train").values()) == ["0", "1", "1", "0"]
 
 
@@ -110,7 +102,7 @@ def test_a_persons_label_is_kept_and_told_where_it_differs(root):
     save_labels(root / "train", [Answer(names[0], "1", ""), Answer(names[1], "1", "")])
     mark(root, "final", (10, 20))
     [found] = label_from_matches(root)
-    assert (found["kept"], found["differ"], found["labelled"]) == (2, [names[0]], 1)
+    assert (found.kept, found.differing, found.labelled) == (2, [names[0]], 1)
     assert read_labels(root / "train") == dict.fromkeys(names, "1")
 
 
@@ -119,7 +111,7 @@ def test_a_label_from_another_program_is_a_persons(root):
     (root / "train" / "train.csv").write_text(f"sequence,label\n{names[0]},1.0\n")
     mark(root, "final", (10, 20))
     [found] = label_from_matches(root)
-    assert (found["kept"], found["differ"]) == (1, names)
+    assert (found.kept, found.differing) == (1, names)
     assert read_labels(root / "train") == {names[0]: "1"}
 
 
@@ -130,7 +122,7 @@ def test_labels_from_marks_follow_the_marks(root):
     mark(root, "final", (0, 5))
     [found] = label_from_matches(root)
     assert read_labels(root / "train") == dict(zip(names, "10", strict=True))
-    assert (found["labelled"], found["kept"]) == (2, 0)
+    assert (found.labelled, found.kept) == (2, 0)
 
 
 def test_doing_it_again_writes_nothing(root):
@@ -141,7 +133,7 @@ def test_doing_it_again_writes_nothing(root):
     before = log.read_bytes()
     assert label_from_matches(root) == first
     assert log.read_bytes() == before
-    assert {step.what for step in read_steps(log)} == {"marks"}
+    assert {change.what for change in read_changes(log)} == {"marks"}
 
 
 def test_a_label_from_marks_that_a_person_confirms_is_a_persons_until_undone(root):
@@ -151,10 +143,10 @@ def test_a_label_from_marks_that_a_person_confirms_is_a_persons_until_undone(roo
     time, _ = save_labels(root / "train", [Answer(names[0], "1", "1")])
     mark(root, "final", (30, 40))
     [found] = label_from_matches(root)
-    assert (found["kept"], found["differ"]) == (1, names[:1])
+    assert (found.kept, found.differing) == (1, names[:1])
     assert read_labels(root / "train") == dict(zip(names, "10", strict=True))
     assert undo(root / "train", time) == [(names[0], "1", True)]
-    assert label_from_matches(root)[0]["kept"] == 0
+    assert label_from_matches(root)[0].kept == 0
     assert read_labels(root / "train") == dict.fromkeys(names, "0")
 
 
@@ -163,7 +155,7 @@ def test_a_label_from_marks_that_a_person_changed_is_a_persons(root):
     mark(root, "final", (10, 20))
     label_from_matches(root)
     save_labels(root / "train", [Answer(names[0], "0", "1")])
-    assert label_from_matches(root)[0]["differ"] == names
+    assert label_from_matches(root)[0].differing == names
     assert read_labels(root / "train") == {names[0]: "0"}
 
 
@@ -172,7 +164,7 @@ def test_a_label_from_marks_that_another_program_changed_is_a_persons(root):
     mark(root, "final", (10, 20))
     label_from_matches(root)
     (root / "train" / "train.csv").write_text(f"sequence,label\n{names[0]},0\n")
-    assert label_from_matches(root)[0]["differ"] == names
+    assert label_from_matches(root)[0].differing == names
     assert read_labels(root / "train") == {names[0]: "0"}
 
 
@@ -186,7 +178,7 @@ def test_an_answer_that_comes_in_the_meantime_is_kept(root, monkeypatch):
 
     monkeypatch.setattr(labels_from_marks, "save_labels", answered_first)
     [found] = label_from_matches(root)
-    assert (found["labelled"], found["kept"]) == (1, 1)
+    assert (found.labelled, found.kept) == (1, 1)
     assert read_labels(root / "train") == dict(zip(names, "01", strict=True))
 
 
@@ -196,7 +188,7 @@ def test_until_sec_takes_back_what_marks_had_made_of_later_ones(root):
     save_labels(root / "train", [Answer(names[2], "0", "")])
     label_from_matches(root)
     [found] = label_from_matches(root, until_sec=30)
-    assert found["taken_back"] == 1
+    assert found.taken_back == 1
     assert read_labels(root / "train") == {names[0]: "1", names[2]: "0"}
 
 
@@ -221,24 +213,24 @@ def test_until_sec_leaves_out_what_ends_later(root):
     mark(root, "final", (10, 20))
     [found] = label_from_matches(root, until_sec=13.0)
     assert read_labels(root / "train") == dict(zip(names[:2], "01", strict=True))
-    assert (found["labelled"], found["after"]) == (2, 0)
+    assert (found.labelled, found.after_last) == (2, 0)
 
 
 def test_what_comes_after_the_last_rally_is_counted(root):
     collect(root, "final.mp4", ["0", "19.5", "20", "25", "30"])
     mark(root, "final", (5, 6), (10, 20))
-    assert label_from_matches(root)[0]["after"] == 3
+    assert label_from_matches(root)[0].after_last == 3
 
 
 def test_a_match_without_rallies_is_class_0_once_it_is_said_how_far(root):
     names = collect(root, "final.mp4", ["0", "5"])
     marks_path(root, "final").parent.mkdir()
     marks_path(root, "final").write_text("start_sec,end_sec\n")
-    assert label_from_matches(root)[0]["labelled"] == 0
+    assert label_from_matches(root)[0].labelled == 0
     assert read_labels(root / "train") == {}
     [found] = label_from_matches(root, until_sec=60)
     assert read_labels(root / "train") == dict.fromkeys(names, "0")
-    assert (found["marks"], found["after"]) == (0, 2)
+    assert (found.rallies, found.after_last) == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +257,7 @@ def test_rows_without_a_folder_are_passed_over(root):
     names = collect(root, "final.mp4", ["12", "14"])
     shutil.rmtree(root / "train" / "sequences" / names[0])
     mark(root, "final", (10, 20))
-    assert label_from_matches(root)[0]["labelled"] == 1
+    assert label_from_matches(root)[0].labelled == 1
     assert read_labels(root / "train") == {names[1]: "1"}
 
 
@@ -276,7 +268,7 @@ def test_only_sequences_of_the_marked_match_are_labelled_in_every_split(root):
     mark(root, "final", (10, 20))
     mark(root, "semi", (0, 5))
     found = label_from_matches(root)
-    assert [(row["split"], row["video"]) for row in found] == [("train", "final"), ("test", "semi")]
+    assert [(row.split, row.match) for row in found] == [("train", "final"), ("test", "semi")]
     assert read_labels(root / "train") == {"seq_00001": "1"}
     assert read_labels(root / "test") == {"seq_00001": "0"}
 
@@ -287,7 +279,7 @@ def test_one_match_can_be_asked_for(root):
     mark(root, "final", (10, 20))
     mark(root, "semi", (10, 20))
     [found] = label_from_matches(root, str(root / "semi.mp4"))
-    assert found["video"] == "semi" and read_labels(root / "train") == {"seq_00002": "1"}
+    assert found.match == "semi" and read_labels(root / "train") == {"seq_00002": "1"}
 
 
 @pytest.mark.parametrize(
@@ -297,8 +289,8 @@ def test_marks_named_by_a_youtube_id_are_of_that_video_whatever_it_is_called(roo
     collect(root, form, ["12"])
     mark(root, match_name(ADDRESS), (10, 20))
     own(root, RseCk0mwFE8="videos/RseCk0mwFE8.mp4")
-    assert label_from_matches(root)[0]["labelled"] == 1
-    assert label_from_matches(root, "youtu.be/RseCk0mwFE8")[0]["video"] == "RseCk0mwFE8"
+    assert label_from_matches(root)[0].labelled == 1
+    assert label_from_matches(root, "youtu.be/RseCk0mwFE8")[0].match == "RseCk0mwFE8"
     assert read_labels(root / "train") == {"seq_00001": "1"}
 
 
@@ -308,7 +300,7 @@ def test_marks_of_two_videos_of_one_stem_are_asked_about(root):
     mark(root, "final", (10, 20))
     with pytest.raises(UserError, match="final.csv: .* a/final.mp4, b/final.mp4.*--from-match"):
         label_from_matches(root)
-    assert label_from_matches(root, str(root / "b" / "final.mp4"))[0]["split"] == "test"
+    assert label_from_matches(root, str(root / "b" / "final.mp4"))[0].split == "test"
     assert read_labels(root / "train") == {} and read_labels(root / "test") == {"seq_00001": "1"}
 
 
@@ -317,7 +309,7 @@ def test_marks_of_two_videos_of_one_stem_are_their_owners(root):
     collect(root, "b/final.mp4", ["12"])
     mark(root, "final", (10, 20))
     own(root, final="b/final.mp4")
-    assert label_from_matches(root)[0]["labelled"] == 1
+    assert label_from_matches(root)[0].labelled == 1
     assert read_labels(root / "train") == {"seq_00002": "1"}
 
 
@@ -337,7 +329,7 @@ def test_marks_of_a_file_that_was_moved_since_it_was_collected_are_its_own(root)
     (root / "videos" / "final.mp4").touch()
     mark(root, "final", (10, 20))
     own(root, final="videos/final.mp4")
-    assert label_from_matches(root)[0]["labelled"] == 1
+    assert label_from_matches(root)[0].labelled == 1
 
 
 def test_no_marks_are_said(root):

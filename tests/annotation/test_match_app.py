@@ -31,9 +31,7 @@ SLOW_THEN_FAST = "settb=1/90000,setpts='if(lt(N,50),N/25,2+(N-50)/50)/TB'"
 pytest_plugins = ["labeling_client"]
 
 
-@pytest.fixture
-def data(tmp_path):
-    return small_data(tmp_path / "Data")
+data = small_data  # the fixture, in the place of conftest's
 
 
 @pytest.fixture(scope="module")

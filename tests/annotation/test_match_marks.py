@@ -3,18 +3,16 @@ import threading
 
 import pytest
 
-from annotation.change_log import log_path, read_steps
+from annotation.change_log import log_path, read_changes
 from annotation.match_marks import (
     check_marks,
-    claim_name,
-    marked_videos,
     marks_path,
     match_name,
     read_marks,
     save_marks,
     undo_marks,
 )
-from files import UserError, read_table
+from files import UserError
 
 LONG = 600.0  # seconds, of the match
 
@@ -25,7 +23,7 @@ def table(tmp_path):
 
 
 def save(table, *marks):
-    """Marks in the place of those that are there; the step's name."""
+    """Marks in the place of those that are there; the change's name."""
     time, now = save_marks(table, list(marks), read_marks(table), LONG)
     assert time and now == sorted(marks)
     return time
@@ -180,7 +178,7 @@ def test_undo_brings_back_what_was_there_step_by_step(table):
     assert undo_marks(table) is None
 
 
-def test_undo_takes_back_the_step_that_is_named_and_that_only_once(table):
+def test_undo_takes_back_the_change_that_is_named_and_that_only_once(table):
     time = save(table, (1.0, 5.0))
     save(table, (1.0, 5.0), (7.0, 8.0))
     assert undo_marks(table, time) == [(7.0, 8.0)] == read_marks(table)
@@ -191,7 +189,7 @@ def test_undo_takes_back_the_step_that_is_named_and_that_only_once(table):
 def test_undo_works_on_what_an_earlier_session_left(table):
     save(table, (1.0, 5.0), (7.25, 8.125))
     save(table)
-    lines = [tuple(step)[1:] for step in read_steps(log_path(table))]
+    lines = [tuple(change)[1:] for change in read_changes(log_path(table))]
     assert lines == [
         ("1.000-5.000", "", "1", "label"),
         ("7.250-8.125", "", "1", "label"),
@@ -212,7 +210,7 @@ def test_undo_is_refused_where_other_marks_are_in_its_way(table):
     save(table)
     save(table, (4.0, 6.0))
     before = files(table)
-    again = read_steps(log_path(table))[1].time
+    again = read_changes(log_path(table))[1].time
     with pytest.raises(UserError, match="from 1.000 to 5.000 s overlaps the one from 4.000"):
         undo_marks(table, again)
     assert files(table) == before and time < again
@@ -267,7 +265,7 @@ def test_four_threads_at_once_lose_no_mark(table):
     assert read_marks(table) == [(k, k + 1) for k in range(32)]
 
 
-# whose marks they are
+# their name
 
 
 @pytest.mark.parametrize(
@@ -283,67 +281,3 @@ def test_four_threads_at_once_lose_no_mark(table):
 )
 def test_marks_are_named_after_the_file_or_its_youtube_id(name, expected):
     assert match_name(name) == expected
-
-
-def video_at(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    return path
-
-
-def test_a_claimed_name_is_noted_with_its_video(tmp_path):
-    data = tmp_path / "Data"
-    inside, outside = video_at(data / "videos" / "final, 1.mp4"), video_at(tmp_path / "semi.mp4")
-    assert claim_name(data, inside) == "final, 1"
-    assert claim_name(data, outside) == "semi"
-    assert marked_videos(data) == {"final, 1": "videos/final, 1.mp4", "semi": str(outside)}
-    table = read_table(data / "marked.csv", ("name", "video"))
-    assert table["name"].tolist() == ["final, 1", "semi"]
-
-
-def test_claiming_again_changes_nothing(tmp_path):
-    data, video = tmp_path / "Data", video_at(tmp_path / "final.mp4")
-    claim_name(data, video)
-    before = (data / "marked.csv").stat().st_mtime_ns
-    assert claim_name(data, video) == "final"
-    assert (data / "marked.csv").stat().st_mtime_ns == before
-
-
-def test_another_file_of_the_same_name_is_refused_while_the_first_is_there(tmp_path):
-    data = tmp_path / "Data"
-    first = video_at(data / "videos" / "final.mp4")
-    others = video_at(tmp_path / "final.mp4"), video_at(data / "videos" / "final.mkv")
-    claim_name(data, first)
-    for other in others:
-        with pytest.raises(UserError, match=r"final.csv holds the marks of videos/final.mp4"):
-            claim_name(data, other)
-    assert marked_videos(data) == {"final": "videos/final.mp4"}
-
-
-def test_a_file_that_was_moved_keeps_its_marks(tmp_path):
-    data = tmp_path / "Data"
-    first = video_at(tmp_path / "final.mp4")
-    claim_name(data, first)
-    moved = data / "videos" / "final.mp4"
-    moved.parent.mkdir()
-    first.rename(moved)
-    assert claim_name(data, moved) == "final"
-    assert marked_videos(data) == {"final": "videos/final.mp4"}
-
-
-def test_two_copies_of_one_youtube_video_share_their_marks(tmp_path):
-    data = tmp_path / "Data"
-    first = video_at(data / "videos" / "RseCk0mwFE8.mp4")
-    second = video_at(tmp_path / "Final [RseCk0mwFE8].mp4")
-    assert claim_name(data, first) == claim_name(data, second) == "RseCk0mwFE8"
-
-
-def test_names_claimed_at_once_are_all_noted(tmp_path):
-    data = tmp_path / "Data"
-    videos = [video_at(tmp_path / f"{k}.mp4") for k in range(8)]
-    threads = [threading.Thread(target=claim_name, args=(data, video)) for video in videos]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert marked_videos(data) == {video.stem: str(video) for video in videos}

@@ -182,6 +182,24 @@ def test_what_is_not_the_whole_video_is_refused_each_time(
     assert files_in(videos) == set()
 
 
+def test_the_file_of_a_download_that_is_refused_is_closed(
+    server, play, film, videos, waits, monkeypatch
+):
+    opened, real = [], downloading.open_video
+
+    def remembering(path):
+        opened.append(real(path))
+        return opened[-1]
+
+    monkeypatch.setattr(downloading, "open_video", remembering)
+    play(server.offer(data=cut_off(film), size=len(cut_off(film))))
+    error_of(download, ID, videos)
+    assert len(opened) == 4
+    for video in opened:
+        with pytest.raises(AssertionError, match="Container is not open"):
+            video.container.seek(0)
+
+
 def test_a_page_of_unknown_length_is_an_error_too(server, play, film, videos):
     play(server.offer("no length", data=PAGE, size=len(film)))
     error_of(download, ID, videos)

@@ -10,11 +10,12 @@ import cv2
 import pandas as pd
 import pytest
 
-from collection import sequences
+from collection import batch, sequences
 from collection.sequences import Settings, collect_video, recover
 from collection.sources import list_collected, read_records, read_sources
 from conftest import number_in, write_video
 from files import UserError
+from media.video import open_video
 
 
 def saved(data, sequence, split="train"):
@@ -24,6 +25,13 @@ def saved(data, sequence, split="train"):
 
 def on_screen(start_sec):
     return [int((start_sec + k / 30 + 0.001) * 30) for k in range(30)]
+
+
+def plan_video(video, data, split, settings):
+    """What --dry-run does, its problem raised."""
+    [plan] = batch.plan_all([(split, str(video))], data, settings, None)
+    if plan.problem:
+        raise UserError(plan.problem)
 
 
 def tree(folder):
@@ -66,7 +74,20 @@ def test_frames_are_224_by_224_and_numbered_from_one(video, tmp_path):
 def test_the_table_reads_as_the_readme_says(video, tmp_path):
     collect_video(video, tmp_path / "Data", "train", Settings(5.0))
     table = pd.read_csv(tmp_path / "Data" / "train" / "sequences.csv")
-    assert list(table.columns) == ["sequence", "video", "start_sec", "fps"]
+    assert list(table.columns) == ["sequence", "video", "start_sec", "fps", "resize"]
+
+
+def test_a_table_from_before_resize_was_recorded_is_read_and_goes_on(video, tmp_path):
+    data = tmp_path / "Data"
+    collect_video(video, data, "train", Settings(5.0))
+    table = data / "train" / "sequences.csv"
+    pd.read_csv(table, dtype=str).drop(columns="resize").assign(note="old").to_csv(
+        table, index=False
+    )
+    assert read_sources(data / "train")["resize"].tolist() == ["", ""]
+    collect_video(video, data, "train", Settings(2.5))
+    assert read_sources(data / "train")["resize"].tolist() == ["", "", "area", "area"]
+    assert read_sources(data / "train")["note"].tolist() == ["old", "old", "", ""]
 
 
 def test_doing_it_again_adds_nothing_and_a_shorter_interval_only_what_is_new(video, tmp_path):
@@ -214,6 +235,26 @@ def test_another_film_under_the_same_name_is_refused(tmp_path):
     assert len(read_sources(data / "train")) == 2
 
 
+@pytest.mark.parametrize("work", [collect_video, plan_video])
+def test_the_file_of_a_video_that_is_refused_is_closed(video, tmp_path, monkeypatch, work):
+    opened = []
+
+    def remembering(path):
+        opened.append(open_video(path))
+        return opened[-1]
+
+    copy, data = tmp_path / "copy.mp4", tmp_path / "Data"
+    shutil.copy(video, copy)
+    collect_video(video, data, "train", Settings(5.0))
+    for module in (sequences, batch):
+        monkeypatch.setattr(module, "open_video", remembering)
+    with pytest.raises(UserError, match="already in train"):
+        work(copy, data, "test", Settings(5.0))
+    [container] = [each.container for each in opened]
+    with pytest.raises(AssertionError, match="Container is not open"):
+        container.seek(0)
+
+
 @pytest.mark.parametrize(
     ("other", "what"),
     [(Settings(5.0, fps=15.0), "at 30 frames a second"), (Settings(5.0, 15), "with 30 frames")],
@@ -283,6 +324,34 @@ def test_a_kill_between_frames_table_and_names_loses_nothing_that_is_listed(
     recover(data / "train")
     folders = [p.name for p in (data / "train" / "sequences").iterdir() if p.name != ".lock"]
     assert folders == ["seq_00001"][:listed]
+
+
+def test_frames_are_on_disk_before_the_table_lists_them_and_nothing_else_is_synced(
+    video, tmp_path, monkeypatch
+):
+    data, fsync, write, synced = tmp_path / "Data", os.fsync, sequences.write_table, set()
+
+    def remembering(descriptor):
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def checking(path, table):
+        folder = data / "train" / "sequences"
+        for name in table["sequence"]:
+            part = folder / f".{name}.part"
+            written = part if part.exists() else folder / name
+            for each in (folder, written, *written.iterdir()):
+                assert each.stat().st_ino in synced, each
+        write(path, table)
+
+    def whole_machine():
+        raise AssertionError("every file system is flushed")
+
+    monkeypatch.setattr(sequences, "PUBLISH_SEC", 0.0)
+    monkeypatch.setattr(os, "fsync", remembering)
+    monkeypatch.setattr(os, "sync", whole_machine)
+    monkeypatch.setattr(sequences, "write_table", checking)
+    assert collect_video(video, data, "train", Settings(3.0)) == 4
 
 
 def test_two_collectors_at_once_take_no_number_twice(tmp_path):

@@ -244,7 +244,7 @@ def test_fit_never_reads_the_marks_of_test_matches(fitted, tmp_path, capsys):
     (data / "matches" / "test.csv").write_text("start_sec,end_sec\nnonsense,1\n")
     assert detect("fit", "--model", model, "--data", data) == 0
     told = capsys.readouterr().out
-    assert "left out: test: of test, which is kept for measuring" in told
+    assert "left out: test: in test, which is kept for measuring" in told
     assert "train: 3 rallies in 1 match" in told
 
 
@@ -252,7 +252,7 @@ def test_fit_without_marked_matches_says_what_to_do(fitted, tmp_path):
     (tmp_path / "Data" / "matches").mkdir(parents=True)
     (tmp_path / "Data" / "matches" / "final.csv").write_text("start_sec,end_sec\n1,2\n")
     with pytest.raises(
-        UserError, match=r"no marked match of train.*--match(.|\n)*final: of no spl"
+        UserError, match=r"no marked match in train.*--match(.|\n)*final: its video has no split"
     ):
         detect("fit", "--model", fitted[0], "--data", tmp_path / "Data")
 
@@ -333,7 +333,7 @@ def test_the_marking_page_gets_proposals_but_never_for_matches_that_measure(fitt
     model, data = fitted
     assert near(read_marks(detect_proposals(match, model, data)))
     for split in ("validation", "test"):
-        with pytest.raises(UserError, match=f"is of {split}, and its marks are to measure"):
+        with pytest.raises(UserError, match=f"is in {split}, and its marks measure models"):
             detect_proposals(data / f"{split}.mp4", model, data)
 
 
@@ -375,7 +375,7 @@ def test_a_match_in_two_splits_is_never_learnt_from(fitted, tmp_path, lines):
     data = shutil.copytree(fitted[1], tmp_path / "Data")
     lines = ["split,video", *lines, "validation,validation.mp4"]
     (data / "videos.csv").write_text("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match=r"train.mp4 is both in train and in test"):
+    with pytest.raises(UserError, match=r"train.mp4 is in both train and test"):
         detect("fit", "--model", fitted[0], "--data", data)
 
 

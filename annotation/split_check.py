@@ -1,0 +1,170 @@
+"""What is wrong with a split on disk: its folders, labels and frames, all of it at once.
+
+Imports no torch.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from tqdm import tqdm
+
+from annotation.labels import LABELS
+from files import UserError, read_table
+from media.frames import FrameError, count_frames, decode_frames, read_bytes
+
+SHOWN = 10  # so many names are listed of each problem
+
+
+@dataclass
+class SplitCheck:
+    """The labelled sequences of a split (sequence, label) and what is wrong with it."""
+
+    table: pd.DataFrame
+    problems: list[str]
+    prints: dict[str, list[str]] = field(default_factory=dict)  # of the middle frame: sequences
+
+
+class FrameCheck(NamedTuple):
+    """What is wrong with a sequence, if anything, and the fingerprint of its middle frame."""
+
+    problem: str
+    fingerprint: str
+
+
+def sequence_folders(split_dir: Path) -> list[Path]:
+    """The folders of a split's sequences; none where there is no folder sequences/."""
+    folder = split_dir / "sequences"
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+
+
+def usual_frames(folders: Iterable[Path]) -> int:
+    """How many frames most of these sequences have, the larger number of two; 30 if none has any.
+
+    The larger, because a damaged sequence lacks frames.
+    """
+    counts = Counter(count for count in map(count_frames, folders) if count)
+    return max(counts, key=lambda count: (counts[count], count), default=30)
+
+
+def check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: bool) -> SplitCheck:
+    """Checks folders, labels and frames of one split; deep decodes every frame."""
+    empty = pd.DataFrame({"sequence": pd.Series(dtype=str), "label": pd.Series(dtype=int)})
+    csv, sequences_dir = split_dir / f"{split_dir.name}.csv", split_dir / "sequences"
+    if not split_dir.is_dir():
+        return SplitCheck(empty, ["the folder is missing"])
+    if not sequences_dir.is_dir():
+        return SplitCheck(empty, ["the folder sequences/ is missing"])
+    folders = {path.name for path in sequence_folders(split_dir)}
+    if not csv.is_file():
+        missing = (
+            f"{csv.name} is missing: a first line sequence,label, then one (label 0 or 1) for each "
+            f"of {len(folders)} sequences"
+        )
+        return SplitCheck(empty, [missing])
+    try:
+        table = read_table(csv, ("sequence", "label"))
+    except UserError as error:
+        return SplitCheck(empty, [str(error)])
+
+    problems = []
+
+    def report(what: str, names: list[str]) -> None:
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            problems.append(f"{what}: {', '.join(names[:SHOWN])}{more}")
+
+    bad = table[~table["label"].isin(LABELS)]
+    report(
+        f"labels in {csv.name} that are neither 0 nor 1",
+        [f"{row.sequence} is {row.label!r}" for row in bad.itertuples()],
+    )
+    table = table.assign(label=table["label"].map(LABELS))
+    repeated = table["sequence"].duplicated(keep="first")
+    report(f"more than one row in {csv.name}", sorted(set(table["sequence"][repeated])))
+    listed = set(table["sequence"])
+    report(f"in {csv.name} without a folder", sorted(listed - folders))
+    if not allow_unlabelled:
+        report(
+            f"without a label (give each one a row in {csv.name}, or set allow_unlabelled = True "
+            "or --allow-unlabelled to go on without them)",
+            sorted(folders - listed),
+        )
+    prints: dict[str, list[str]] = {}
+    damaged = []
+    for sequence, check in _check_frames(sequences_dir, sorted(listed & folders), seq_frames, deep):
+        if check.problem:
+            damaged.append(f"{sequence} ({check.problem})")
+        else:
+            prints.setdefault(check.fingerprint, []).append(sequence)
+    report("damaged (repair the files, or delete folder and row and collect again)", damaged)
+    table = table[table["label"].notna()].drop_duplicates("sequence")
+    table = table[table["sequence"].isin(folders)].astype({"label": int}).reset_index(drop=True)
+    if table.empty:
+        problems.append("no labelled sequence")
+    elif table["label"].nunique() == 1:
+        problems.append(f"all {len(table)} sequences have label {table['label'][0]}; needs both")
+    return SplitCheck(table, problems, prints)
+
+
+def _check_frames(
+    sequences_dir: Path, sequences: list[str], seq_frames: int, deep: bool
+) -> list[tuple[str, FrameCheck]]:
+    """(sequence, its FrameCheck) of each."""
+    middle = slice(seq_frames // 2, seq_frames // 2 + 1)
+
+    def check(sequence: str) -> FrameCheck:
+        folder = sequences_dir / sequence
+        try:
+            if deep:
+                decode_frames(read_bytes(folder, seq_frames)[0], folder)
+            return FrameCheck("", read_bytes(folder, seq_frames, middle)[1])
+        except FrameError as error:
+            return FrameCheck(error.reason, "")
+
+    with ThreadPoolExecutor() as pool:
+        name = f"Checking {sequences_dir.parent.name}"
+        checks = tqdm(pool.map(check, sequences), name, len(sequences), unit="seq", leave=False)
+        return list(zip(sequences, checks, strict=True))
+
+
+def frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, list[str]]]) -> list[str]:
+    """Problems of splits that share frames, as when a video was collected under two names.
+
+    prints are those of each split's SplitCheck. Stills, 30 times the same picture such as a black
+    one, are no problem: two matches can share them. Only what shares its middle frame is read as
+    a whole.
+    """
+
+    def prints_of_all_frames(split: str, names: list[str]) -> dict[str, str]:
+        sequence_by_print = {}
+        for name in names:
+            try:
+                frames, fingerprint = read_bytes(data_dir / split / "sequences" / name, None)
+            except FrameError as error:
+                problems.append(f"{data_dir / split}: {name} {error.reason}")
+                continue
+            if len(set(frames)) > 1:
+                sequence_by_print[fingerprint] = name
+        return sequence_by_print
+
+    problems: list[str] = []
+    for one, other in combinations(prints, 2):
+        shared = []
+        for key in prints[one].keys() & prints[other].keys():
+            ours, theirs = (prints_of_all_frames(each, prints[each][key]) for each in (one, other))
+            shared += [(ours[same], theirs[same]) for same in ours.keys() & theirs.keys()]
+        if shared:
+            problems.append(
+                f"{len(shared)} sequences are in both {one} and {other}, to the byte, such as "
+                f"{min(shared)[0]} and {min(shared)[1]}: one video, two names? Results on {other} "
+                "would be too good; remove that video from one of them"
+            )
+    return problems

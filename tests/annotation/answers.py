@@ -1,0 +1,21 @@
+"""What the tests of labels share: a split without labels, and answers that saw what is there."""
+
+import pytest
+
+from annotation.labels import Answer, read_labels, save_labels
+
+
+@pytest.fixture
+def split(tmp_path):
+    folder = tmp_path / "Data" / "train"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def save(split_dir, **answers):
+    """Answers that saw what is there; the time of the changes."""
+    before = read_labels(split_dir)
+    given = [Answer(name, label, before.get(name, "")) for name, label in answers.items()]
+    time, conflicts = save_labels(split_dir, given)
+    assert conflicts == {}
+    return time
