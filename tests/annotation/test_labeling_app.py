@@ -148,7 +148,7 @@ def test_one_folder_that_may_not_be_read_stops_nobody_from_labelling_the_others(
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return listdir(path)
 
-    monkeypatch.setattr("media.frames.os.listdir", refuses)
+    monkeypatch.setattr(os, "listdir", refuses)
     state = client.get("/state").json()
     assert state["names"] == [ONE, TWO, THREE, FOUR] and state["seq_frames"] == 2
     told = client.get("/frames", params={"split": "train", "sequence": TWO})
