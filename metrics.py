@@ -71,14 +71,21 @@ def _bootstrap_intervals(labels: np.ndarray, predictions: np.ndarray, seed: int)
     }
 
 
-def logistic_baseline(train_set: FeatureDataset, test_set: FeatureDataset) -> np.ndarray:
+def logistic_baseline(
+    train_set: FeatureDataset, test_set: FeatureDataset, frame: int | None = None
+) -> np.ndarray:
     """Probabilities (N,) of a logistic regression on each sequence's mean feature vector (512,).
 
-    It sees what a second looks like on average, not the order of its frames. C is small (strong
-    regularisation) because there are more features than a few hundred sequences can determine.
+    It sees what a second looks like on average, not the order of its frames; with a frame, that
+    one alone. C is small (strong regularisation) because there are more features than a few
+    hundred sequences can determine.
     """
+
+    def pick(features: torch.Tensor) -> torch.Tensor:  # (B, T, D) -> (B, D)
+        return features.mean(dim=1) if frame is None else features[:, frame]
+
     train_x, test_x = (
-        torch.cat([features.mean(dim=1) for features in part.plain_batches()]).numpy()
+        torch.cat([pick(features) for features in part.plain_batches()]).numpy()
         for part in (train_set, test_set)
     )
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=5000))

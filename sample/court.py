@@ -5,13 +5,15 @@ y = 0), z up. Canvas and picture are those of look.py; functions change a canvas
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.random import Generator
+from scipy.interpolate import PchipInterpolator
 
-from sample.look import CANVAS_HEIGHT, CANVAS_WIDTH, SMOOTH, Look, draw_ellipse, drift, through_lens
+from sample.look import CANVAS_HEIGHT, CANVAS_WIDTH, SMOOTH, SPARE, Look, draw_ellipse, through_lens
 from sample.players import FIGURE_SIZE, Plan, fly_shuttle, move_body
 
 COURT_X, COURT_Y = 3.05, 6.7  # half the court in metres
@@ -60,13 +62,23 @@ def main_camera(look: Look, rng: Generator) -> Camera:
 
 
 def replay_camera(rng: Generator) -> Camera:
-    """A camera low beside the court or behind it."""
-    if rng.random() < 0.6:
-        side = rng.choice([-1, 1])
-        position = (side * rng.uniform(8, 8.4), rng.uniform(-6, 2), rng.uniform(1.6, 3))
-        return look_at(position, (-side, rng.uniform(-2.5, 2.5), 1.1), rng.uniform(430, 560))
-    position = (rng.uniform(-3, 3), rng.uniform(-15, -13), rng.uniform(1.6, 2.6))
-    return look_at(position, (0, 0, 1.2), rng.uniform(620, 760))
+    """A camera low beside the court."""
+    side = rng.choice([-1, 1])
+    position = (side * rng.uniform(8, 8.4), rng.uniform(-6, 2), rng.uniform(1.6, 3))
+    return look_at(position, (-side, rng.uniform(-2.5, 2.5), 1.1), rng.uniform(430, 560))
+
+
+def follow_play(plan: Plan, times: np.ndarray, rng: Generator) -> np.ndarray:
+    """The corner (x, y) that is seen, int (T, 2): the main camera rests, and pans in a rally.
+
+    At each stroke it has turned to who hits; from the landing on it stays where it is then.
+    """
+    ends = (*plan.hits, plan.landing)
+    sides = [(plan.server + k) % 2 for k in range(len(ends))]
+    aims = [(rng.uniform(-1, 1), (0.9 - 1.8 * side) * rng.uniform(0.4, 1)) for side in sides]
+    aims[0] = rng.uniform(-0.9, 0.9, 2)
+    offsets = PchipInterpolator(ends, aims)(np.clip(times, ends[0], ends[-1]))
+    return np.rint(SPARE * (1 + offsets)).astype(int)
 
 
 def fill(canvas: np.ndarray, camera: Camera, corners, colour) -> None:
@@ -95,21 +107,15 @@ def arena_canvas(look: Look, camera: Camera, rng: Generator) -> np.ndarray:
         fill(mask, camera, upright(start, end, 0, 15), 255)
     cv2.copyTo(stands, mask, canvas)
     for start, end in walls:
-        for k in range(8):
-            a, b = start + (end - start) * k / 8, start + (end - start) * (k + 1) / 8
+        for k, (a, b) in enumerate(pairwise(np.linspace(start, end, 9))):
             fill(canvas, camera, upright(a, b, 0, 1), look.boards[k % 3])
-            for x in np.arange(0.2, 0.8, 0.15):
-                letter = a + (b - a) * x
-                corners = upright(letter, letter + (b - a) * 0.08, 0.35, 0.7)
-                fill(canvas, camera, corners, (225, 225, 225))
     floor = [(x, y, 0) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
     fill(canvas, camera, np.array(floor) * (COURT_X, COURT_Y, 0), look.court)
     for x0, y0, x1, y1 in COURT_LINES:
         side = np.array((0.03, 0, 0) if x0 == x1 else (0, 0.045, 0))
         a, b = np.array((x0, y0, 0)), np.array((x1, y1, 0))
         fill(canvas, camera, [a - side, b - side, b + side, a + side], (215, 220, 220))
-    y, x = np.ogrid[-1 : 1 : CANVAS_HEIGHT * 1j, -1 : 1 : CANVAS_WIDTH * 1j]
-    return (canvas * (1 - look.vignette * (x**2 + y**2) / 2)[..., None]).astype(np.uint8)
+    return canvas
 
 
 def net_overlay(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -160,54 +166,25 @@ def draw_figure(canvas: np.ndarray, joints: np.ndarray, scale: float, colours, a
     draw_ellipse(canvas, points[16], axes, racket, tilt, max(1, round(0.035 * scale)))
 
 
-def draw_blurred(canvas: np.ndarray, exposures: np.ndarray, scale: float, colours, away) -> None:
-    """Draws the average of a player's joints (N, 18, 2) while the shutter is open: limbs smear."""
-    reach = 0.3 * scale
-    x0, y0 = np.maximum(np.floor(exposures.min((0, 1)) - reach), 0).astype(int)
-    last = np.minimum(np.ceil(exposures.max((0, 1)) + reach), (CANVAS_WIDTH, CANVAS_HEIGHT))
-    x1, y1 = last.astype(int)
-    if x0 >= x1 or y0 >= y1:
-        return
-    patch = canvas[y0:y1, x0:x1]
-    if np.abs(exposures[0] - exposures[-1]).max() < 1:
-        exposures = exposures[-1:]
-    clean = patch.copy()
-    draw_figure(patch, exposures[0] - (x0, y0), scale, colours, away)
-    for n, joints in enumerate(exposures[1:], 2):
-        layer = clean.copy()
-        draw_figure(layer, joints - (x0, y0), scale, colours, away)
-        cv2.addWeighted(patch, 1 - 1 / n, layer, 1 / n, 0, dst=patch)
-
-
 def play_frames(
     look: Look,
     camera: Camera,
     rng: Generator,
     times: np.ndarray,
-    plan_times: np.ndarray,
-    shutter_sec: float,
     plan: Plan,
+    corners: np.ndarray,
 ) -> Iterator[np.ndarray]:
     """Players on court: rallies, court view without play and, with another camera, replays.
 
-    times (T,) move the camera and plan_times (T,) the players; they differ in slow motion.
+    times (T,) are on the plan's clock; corners (T, 2) say what part of the canvas is seen.
     """
-    T = len(times)
     background, (net, net_mask) = arena_canvas(look, camera, rng), net_overlay(camera)
-    exposures = np.stack([plan_times - shutter_sec, plan_times - shutter_sec / 2, plan_times], 1)
-    bodies = [
-        move_body(keys, exposures.ravel(), far)
-        for keys, far in zip(plan.keys, (False, True), strict=True)
-    ]
-    shuttle = fly_shuttle(rng, exposures.ravel(), bodies, plan)
-    joints, scales = project(camera, bodies)
-    joints = joints.reshape(2, T, 3, 18, 2)
-    scales = scales.reshape(2, T, 3, 18)[:, :, 2, 0] * FIGURE_SIZE
-    bodies = np.array(bodies)[:, 2::3]  # (2, T, 18, 3), when the shutter closes
+    bodies = np.array([move_body(plan.keys[side], times, far=side == 1) for side in (0, 1)])
+    shuttle, shuttle_scale = project(camera, fly_shuttle(rng, times, bodies, plan))
+    joints, scales = project(camera, bodies)  # (2, T, 18, 2), (2, T, 18)
+    scales = scales[..., 0] * FIGURE_SIZE
     ground, _ = project(camera, bodies[:, :, 0] * (1, 1, 0))
-    shuttle, shuttle_scale = project(camera, shuttle)
-    shuttle, shuttle_scale = shuttle.reshape(T, 3, 2), shuttle_scale[2::3]
-    for k, box in enumerate(drift(times, rng)):
+    for k, corner in enumerate(corners):
         canvas = background.copy()
         for n, side in enumerate(np.argsort(scales[:, k])):  # the farther player first
             body, scale = bodies[side, k], scales[side, k]
@@ -217,11 +194,10 @@ def play_frames(
             draw_ellipse(canvas, centre, (int(3.4 * scale), int(1.3 * scale)), shadow)
             across = (body[3] - body[6])[:2]
             away = np.dot((-across[1], across[0]), body[1, :2] - camera.position[:2]) > 0
-            draw_blurred(canvas, joints[side, k], scale, look.players[side], away)
+            draw_figure(canvas, joints[side, k], scale, look.players[side], away)
             if n == 0:
                 cv2.copyTo(net, net_mask, canvas)
         trail = np.int32(shuttle[max(k - 1, 0) : k + 1].reshape(-1, 1, 2) * 8)
         width = max(2, round(0.05 * shuttle_scale[k]))
-        cv2.polylines(canvas, [trail], False, (200, 205, 205), max(1, width - 1), *SMOOTH)
-        cv2.polylines(canvas, [trail[-2:]], False, (250, 250, 250), width, *SMOOTH)
-        yield through_lens(canvas, box)
+        cv2.polylines(canvas, [trail], False, (250, 250, 250), width, *SMOOTH)
+        yield through_lens(canvas, corner)

@@ -1,7 +1,7 @@
 """What stays the same through one synthetic match, its look, and the canvas its scenes share.
 
 Scenes are drawn on a canvas, uint8 (396, 704, 3) BGR, a little larger than the picture, uint8
-(360, 640, 3) BGR, so that the camera can pan and zoom. Places on it are (x, y) in pixels.
+(360, 640, 3) BGR, so that the camera can pan. Places on it are (x, y) in pixels.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,9 @@ import numpy as np
 from numpy.random import Generator
 
 WIDTH, HEIGHT = 640, 360
-CANVAS_WIDTH, CANVAS_HEIGHT = 704, 396  # room to pan and zoom without bare edges
+CANVAS_WIDTH, CANVAS_HEIGHT = 704, 396  # room to pan without bare edges
+SPARE = np.array((CANVAS_WIDTH - WIDTH, CANVAS_HEIGHT - HEIGHT)) / 2
 NAMES = ("KIRA SOLBERG", "T. OKONJO", "LIN AMARA", "P. VANTERPOL", "RHEE", "D. MARCHETTI", "IBARRA")
-OVERLAY_COLOURS = [  # plate, text
-    ((60, 30, 10), (250, 250, 250)),
-    ((235, 235, 235), (30, 30, 30)),
-    ((20, 20, 120), (255, 255, 255)),
-    ((20, 20, 20), (0, 220, 255)),
-]
 SMOOTH = (cv2.LINE_AA, 3)  # places and radii with 3 binary digits, in eighths of a pixel
 
 
@@ -31,10 +26,7 @@ class Look:
     boards: tuple
     players: tuple  # for each of the two: shirt, shorts, skin, hair, shoes, racket
     light: float
-    vignette: float
     names: tuple
-    overlay_corner: tuple  # 0 or 1 for (right, bottom)
-    overlay_colours: tuple  # plate, text
     camera: tuple  # distance behind the near baseline and height in metres, pixels per metre there
 
 
@@ -66,27 +58,22 @@ def draw_look(rng: Generator) -> Look:
         boards=tuple(colour(rng.integers(180), rng.integers(120, 240), v) for v in (70, 130, 200)),
         players=tuple(players),
         light=light,
-        vignette=rng.uniform(0.15, 0.25),
         names=tuple(rng.choice(NAMES, 2, replace=False)),
-        overlay_corner=tuple(rng.integers(0, 2, 2)),
-        overlay_colours=OVERLAY_COLOURS[rng.integers(4)],
         camera=(distance, distance * rng.uniform(0.42, 0.52), rng.uniform(70, 75)),
     )
 
 
 def drift(times: np.ndarray, rng: Generator) -> np.ndarray:
-    """Slow pan and zoom, in half of the shots none: the seen boxes, int (T, 4), x0, y0, x1, y1."""
-    speed, start = rng.uniform(0.2, 0.7, 3), rng.uniform(0, 6, 3)
+    """Slow pan, in half of the shots none: the corner (x, y) that is seen, int (T, 2)."""
+    speed, start = rng.uniform(0.2, 0.7, 2), rng.uniform(0, 6, 2)
     wave = np.sin(times[:, None] * speed + start) * rng.choice([0, rng.uniform(0.4, 1)])
-    half = (0.5 + 0.014 * wave[:, :1]) * (WIDTH, HEIGHT)
-    centre = np.array([CANVAS_WIDTH, CANVAS_HEIGHT]) / 2 + wave[:, 1:] * (14, 7)
-    return np.rint(np.hstack([centre - half, centre + half])).astype(int)
+    return np.rint(SPARE * (1 + 0.5 * wave)).astype(int)
 
 
-def through_lens(canvas: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """The part of the canvas in the box (x0, y0, x1, y1), as a picture."""
-    x0, y0, x1, y1 = box
-    return cv2.resize(canvas[y0:y1, x0:x1], (WIDTH, HEIGHT))
+def through_lens(canvas: np.ndarray, corner: np.ndarray) -> np.ndarray:
+    """The part of the canvas that begins at corner (x, y), as a picture; not a copy."""
+    x, y = corner
+    return canvas[y : y + HEIGHT, x : x + WIDTH]
 
 
 def draw_ellipse(canvas, centre, axes, colour, tilt=0.0, thickness=-1) -> None:

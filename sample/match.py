@@ -2,13 +2,11 @@
 
     python -m sample.match OUT.mp4 [--seed 1] [--duration-sec 120] [--fps 30]
 
-writes OUT.mp4 (H.264 + AAC) and OUT.csv (start_sec,end_sec of each rally: from the serve's hit to
-the shuttle's landing). Each hit is a knock in the sound. Everything follows from the seed. The
-command ends by saying how many times faster than real time it drew: about 10 at 30
-frames per second and 7 at 50, on 2 cores.
-
-Telling the court view from other scenes is not enough to find the rallies: sample/script.py says
-how far that rule gets.
+writes OUT.mp4 (H.264 + AAC), OUT.csv (start_sec,end_sec of each rally: from the serve's hit to the
+shuttle's landing) and OUT.points.csv (besides, the game, from 1, score_a,score_b before the rally
+and its winner; a is the upper row of the score board). Each hit is a knock in the sound. Everything
+follows from the seed. The command ends by saying how many times faster than real time it drew:
+about 15 at 30 frames per second and 10 at 50, on 2 cores.
 """
 
 import argparse
@@ -34,68 +32,57 @@ from tqdm import tqdm
 from cli import run_command
 from files import UserError, write_table
 from sample import scenes
-from sample.court import main_camera, play_frames, replay_camera
-from sample.look import HEIGHT, WIDTH, Look, draw_look
+from sample.court import follow_play, main_camera, play_frames, replay_camera
+from sample.look import HEIGHT, WIDTH, Look, draw_look, drift
 from sample.players import plan_point
+from sample.score import DESIGNS, Design, draw_panel
 from sample.script import Scene, write_script
 
 FRAME_RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(50))
 SAMPLE_RATE = 48000
+COLUMNS = ["start_sec", "end_sec"]
+POINT_COLUMNS = [*COLUMNS, "game", "score_a", "score_b", "winner"]
 
 
 def draw_pictures(
-    script: list[Scene], look: Look, fps: Fraction, start_score: np.ndarray
+    script: list[Scene], look: Look, design: Design, fps: Fraction
 ) -> Iterator[np.ndarray]:
     """The pictures of the whole match, uint8 (360, 640, 3) BGR, one every 1/fps seconds."""
-    score = list(start_score)
+
+    def first_frame(moment: float) -> int:
+        return math.ceil(moment * fps - 1e-6)
+
     for shot in [list(group) for _, group in groupby(script, key=lambda scene: scene.seed)]:
-        rng, kind = np.random.default_rng(shot[0].seed), shot[0].kind
-        start, end = shot[0].start_sec, shot[-1].end_sec
-        frames = np.arange(math.ceil(start * fps - 1e-6), math.ceil(end * fps - 1e-6))
-        times = frames / float(fps)
-        pictures = _draw_shot(shot, look, rng, times, 0.5 / max(fps, 30), score)
-        banners = _choose_banners(shot, rng)
-        panel, place = scenes.score_panel(look, score)
-        for moment, picture in zip(times, pictures, strict=True):
-            if kind in ("rally", "court", "closeup"):
-                picture[place] = cv2.addWeighted(picture[place], 0.12, panel, 0.88, 0)
-            elif kind == "replay":
-                scenes.wipe(picture, look, 1 - min(moment - start, end - moment) / 0.45)
-            for first, last, text in banners:
-                if first <= moment < last:
-                    scenes.draw_banner(picture, look, text)
-            yield picture
-        if any(scene.kind == "rally" for scene in shot):
-            score[rng.integers(2)] += 1
+        frames = np.arange(first_frame(shot[0].start_sec), first_frame(shot[-1].end_sec))
+        pictures = _draw_shot(shot, look, frames / float(fps))
+        for scene in shot:
+            panel, place = draw_panel(design, look, scene.board)
+            for _ in range(first_frame(scene.start_sec), first_frame(scene.end_sec)):
+                picture = next(pictures)
+                if scene.kind in ("rally", "court", "closeup"):
+                    picture[place] = panel
+                yield picture
 
 
-def _draw_shot(
-    shot: list[Scene], look: Look, rng: Generator, times: np.ndarray, shutter_sec: float, score
-) -> Iterator[np.ndarray]:
-    """The pictures of one shot at times (T,), still without graphics over them."""
-    kind, start, end = shot[0].kind, shot[0].start_sec, shot[-1].end_sec
-    if kind in ("rally", "court"):
-        rally = next((scene for scene in shot if scene.kind == "rally"), None)
-        hits, landing = (rally.hits, rally.end_sec) if rally else ((), None)
-        plan = plan_point(rng, start, end, hits, landing)
-        return play_frames(look, main_camera(look, rng), rng, times, times, shutter_sec, plan)
-    if kind == "replay":
-        plan = plan_point(rng, -1, 12, tuple(np.arange(8) * 1.0), 8.0)
-        slow = rng.uniform(0.5, 2.5) + (times - start) * rng.uniform(0.35, 0.5)
-        return play_frames(look, replay_camera(rng), rng, times, slow, shutter_sec * 0.4, plan)
-    if kind == "break":
-        return scenes.break_frames(look, rng, times, score)
-    draw = {"closeup": scenes.closeup_frames, "crowd": scenes.crowd_frames}[kind]
+def _draw_shot(shot: list[Scene], look: Look, times: np.ndarray) -> Iterator[np.ndarray]:
+    """The pictures of one shot at times (T,), still without the score board."""
+    rng, first = np.random.default_rng(shot[0].seed), shot[0]
+    if first.kind == "court":
+        rally = shot[1]
+        plan = plan_point(
+            rng, first.start_sec, shot[-1].end_sec, rally.hits, rally.end_sec, rally.board.server
+        )
+        return play_frames(
+            look, main_camera(look, rng), rng, times, plan, follow_play(plan, times, rng)
+        )
+    if first.kind == "replay":
+        plan = plan_point(rng, -1, 12, tuple(np.arange(8) * 1.0), 8.0, 0)
+        slow = rng.uniform(0.5, 2.5) + (times - times[0]) * rng.uniform(0.35, 0.5)
+        return play_frames(look, replay_camera(rng), rng, slow, plan, drift(times, rng))
+    if first.kind == "break":
+        return scenes.break_frames(look, rng, times, first.board.score)
+    draw = {"closeup": scenes.closeup_frames, "crowd": scenes.crowd_frames}[first.kind]
     return draw(look, rng, times)
-
-
-def _choose_banners(shot: list[Scene], rng: Generator) -> list[tuple[float, float, str]]:
-    """Which banners a shot shows, as (start_sec, end_sec, text): before rallies, never over one."""
-    return [
-        (scene.start_sec + 0.2, scene.end_sec - 0.3, str(rng.choice(scenes.BANNERS)))
-        for scene in shot
-        if scene.kind == "court" and rng.random() < 0.8
-    ]
 
 
 def make_sound(script: list[Scene], duration_sec: float, rng: Generator) -> np.ndarray:
@@ -174,9 +161,9 @@ def draw_match(
     fps: float | None = None,
     progress: bool = False,
 ) -> list[Scene]:
-    """Writes the match to path (.mp4) and its true rallies beside it (.csv); returns the scenes.
+    """Writes a match (.mp4), its true rallies (.csv) and points (.points.csv); returns its scenes.
 
-    fps None draws one of FRAME_RATES from the seed. Both files appear whole or not at all. Raises
+    fps None draws one of FRAME_RATES from the seed. The files appear whole or not at all. Raises
     UserError when they cannot be written.
     """
     path, rng = Path(path), np.random.default_rng([seed, 1])
@@ -186,26 +173,31 @@ def draw_match(
     if fps is not None:  # 29.97 means 30000/1001
         near = [known for known in FRAME_RATES if abs(known - fps) < 0.005]
         rate = near[0] if near else Fraction(fps).limit_denominator(1001)
-    script, look = write_script(seed, duration_sec), draw_look(rng)
+    script, look = write_script(seed, duration_sec), draw_look(np.random.default_rng([seed, 2]))
     sound = make_sound(script, duration_sec, rng)
     noise = rng.normal(0, rng.uniform(0.4, 2.0), (2, HEIGHT + 64, WIDTH + 64))
     grain = np.uint8(np.clip(noise, 0, 255))
-    crf, score = rng.integers(21, 28), rng.integers(12, size=2)
+    crf, design = rng.integers(21, 28), DESIGNS[seed % len(DESIGNS)]
 
     def noisy_planes():
         count = math.ceil(duration_sec * rate - 1e-6)
-        pictures = draw_pictures(script, look, rate, score)
+        pictures = draw_pictures(script, look, design, rate)
         for picture in tqdm(pictures, path.name, count, unit="frame", disable=not progress):
             planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
             add_noise(planes, grain, rng)
             yield planes
 
     part = path.with_name(path.name + ".part")
-    rallies = [(scene.start_sec, scene.end_sec) for scene in script if scene.kind == "rally"]
-    truth = pd.DataFrame(rallies, columns=["start_sec", "end_sec"])
+    rows = [
+        (s.start_sec, s.end_sec, len(s.board.games) + 1, *s.board.score, "ab"[s.winner])
+        for s in script
+        if s.kind == "rally"
+    ]
+    points = pd.DataFrame(rows, columns=POINT_COLUMNS)
     try:
         encode(part, noisy_planes(), rate, sound, crf)
-        write_table(path.with_suffix(".csv"), truth)
+        write_table(path.with_suffix(".csv"), points[COLUMNS])
+        write_table(path.with_suffix(".points.csv"), points)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
+from scipy.interpolate import PchipInterpolator
 
 BASE = np.array([0.0, -3.7])  # where a player waits for the next stroke
 ARM, LEG = 0.31, 0.46  # length of one bone in metres
@@ -64,10 +65,10 @@ class Plan:
 
 
 def plan_point(
-    rng: Generator, start: float, end: float, hits: tuple = (), landing: float | None = None
+    rng: Generator, start: float, end: float, hits: tuple, landing: float, server: int
 ) -> Plan:
     """Invents what happens on court from start to end, around the given hits and landing."""
-    keys, server = ([], []), int(rng.integers(2))
+    keys = ([], [])
     spot = np.array([rng.uniform(-2.8, 2.8), -rng.uniform(1.0, 6.5)])
     loser, picked = (server + len(hits)) % 2, np.inf
     if hits:
@@ -178,7 +179,8 @@ def move_body(keys: list[Key], times: np.ndarray, far: bool) -> np.ndarray:
     15-17 throat, middle and tip of the racket.
     """
     values = [(*key.place, key.jump, key.facing, *_pose_points(key.pose).ravel()) for key in keys]
-    values = _interpolate(np.array([key.time for key in keys]), np.array(values), times)
+    key_times = [key.time for key in keys]
+    values = PchipInterpolator(key_times, values)(np.clip(times, key_times[0], key_times[-1]))
     place, jump, facing = values[:, :2], values[:, 2], values[:, 3]  # (S, 2), (S,), (S,)
     points = values[:, 4:].reshape(-1, 7, 3)
     _add_steps(points, place, facing, times)
@@ -198,25 +200,11 @@ def _pose_points(pose: str) -> np.ndarray:
     return points
 
 
-def _interpolate(key_times: np.ndarray, values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Monotone cubic curve through values (K, C) at key_times (K,), taken at times (S,): (S, C)."""
-    gaps = np.diff(key_times)[:, None]
-    slopes = np.diff(values, axis=0) / gaps
-    before, after = slopes[:-1], slopes[1:]
-    same_way = before * after > 0
-    tangents = np.zeros_like(values)
-    tangents[1:-1] = 2 * before * after * same_way / np.where(same_way, before + after, 1)
-    i = np.clip(np.searchsorted(key_times, times) - 1, 0, len(gaps) - 1)
-    u = np.clip((times - key_times[i]) / gaps[i, 0], 0, 1)[:, None]
-    bulge = gaps[i] * u * (1 - u) * (tangents[i] * (1 - u) - tangents[i + 1] * u)
-    return values[i] * (1 + 2 * u) * (1 - u) ** 2 + values[i + 1] * u**2 * (3 - 2 * u) + bulge
-
-
 def _add_steps(points: np.ndarray, place: np.ndarray, facing: np.ndarray, times: np.ndarray):
     """Makes who moves over the floor swing feet and hands: changes points (S, 7, 3) in place."""
     across, along = np.cos(facing), np.sin(facing)
     step = np.diff(place, axis=0, prepend=place[:1])
-    vx, vy = np.gradient(place, times, axis=0).T
+    vx, vy = (step / np.diff(times, prepend=times[0] - 1)[:, None]).T
     velocity = np.stack([vx * across + vy * along, vy * across - vx * along], 1)  # as he faces
     speed = np.linalg.norm(velocity, axis=1)
     phase = np.cumsum(np.linalg.norm(step, axis=1) * 2 * np.pi / np.clip(0.8 + speed / 3, 1, 2))

@@ -1,19 +1,21 @@
 """Which scene of a synthetic broadcast is when: rallies with their hits, and all that lies between.
 
-The court is also shown between rallies, for 35 to 50 % of the time without play, so that telling
-the court view from other scenes is not enough: "court view = rally" has an accuracy of 0.73 per
-second, over 100 scripts of 2 minutes (test_sample_match.py measures it and holds it below 0.85).
-Banners, which most court views without play carry and no rally does, tell more: they are what the
-sample is mostly learnt from.
+The main camera shows the court before each serve, through the rally, and 2 to 4 s after it; then
+the broadcast cuts away. Rallies fill 55 to 65 % of what the main camera shows, so "court view =
+rally" has an accuracy of 0.72 per second, over 100 scripts of 2 minutes (test_sample_match.py
+measures it and holds it below 0.85). Between rallies the players stand and move much as they do in
+one, only slower: a single picture says little, its change over time says more.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 
+from sample.score import Board, draw_start, next_serve, win_point
+
 SCENE_KINDS = ("rally", "court", "closeup", "crowd", "replay", "break")
-FILLER_SEC = {"closeup": 2.8, "crowd": 2.3, "replay": 3.8, "break": 4.5}  # typical lengths
+CUTAWAYS = {"closeup": (0.4, 2.8), "crowd": (0.2, 2.3), "replay": (0.28, 3.8), "break": (0.12, 4.5)}
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,13 @@ class Scene:
     end_sec: float
     kind: str
     seed: int
+    board: Board
     hits: tuple = ()  # seconds on the match's clock, the serve first; rallies only
+
+    @property
+    def winner(self) -> int:
+        """The side that hits last, of a rally."""
+        return (self.board.server + len(self.hits) - 1) % 2
 
 
 def split_time(rng: Generator, total: float, count: int, low: float, high: float) -> np.ndarray:
@@ -40,50 +48,51 @@ def split_time(rng: Generator, total: float, count: int, low: float, high: float
 def write_script(seed: int, duration_sec: float) -> list[Scene]:
     """Which scene is when, from 0 to duration_sec without gaps, on a grid of milliseconds."""
     rng = np.random.default_rng([seed, 0])
-    rally_sec = duration_sec * rng.uniform(0.36, 0.41)
-    court_sec = (duration_sec - rally_sec) * rng.uniform(0.38, 0.48)
-    filler_sec = duration_sec - rally_sec - court_sec
+    rally_sec = duration_sec * rng.uniform(0.38, 0.43)
     points = max(1, round(rally_sec / 7.7)) if rally_sec >= 3 else 0
-    rallies = split_time(rng, rally_sec, points, 3.01, 19.9) if points else []
-    courts = split_time(rng, court_sec, max(2 * points, 1), 1.5, 7)
+    before = after = rallies = np.zeros(0)
+    if points:
+        rallies = split_time(rng, rally_sec, points, 3.01, 19.9)
+        after = split_time(rng, 2.8 * points, points, 2.01, 3.99)
+        waiting_sec = rally_sec / rng.uniform(0.55, 0.65) - rally_sec - after.sum()
+        before = split_time(rng, max(waiting_sec, points), points, 0.9, 5)
+    cut_sec = duration_sec - rallies.sum() - after.sum() - before.sum()
 
-    # A gap of cut-away scenes lies before, between and after the rallies.
+    scenes, shot, board = [], seed * 1000, draw_start(rng)
+
+    def add(length: float, kind: str, flights: np.ndarray | None = None) -> None:
+        start = scenes[-1].end_sec if scenes else 0.0
+        hits = () if flights is None else start + np.cumsum([0, *flights[:-1]])
+        hits = tuple(np.round(hits, 3).tolist())
+        scenes.append(Scene(start, round(start + float(length), 3), kind, shot, board, hits))
+
+    for k, gap in enumerate(_draw_cutaways(rng, points, cut_sec)):
+        for length, kind in gap:
+            shot += 1
+            add(length, kind)
+        if k < points:
+            shot, board = shot + 1, next_serve(board)
+            add(before[k], "court")
+            flights = rng.uniform(0.75, 1.25, max(2, round(rallies[k] / rng.uniform(0.9, 1.1))))
+            add(rallies[k], "rally", flights * rallies[k] / flights.sum())
+            late = rng.uniform(1, min(2, after[k]))  # until the board says the point
+            winner = scenes[-1].winner
+            add(late, "court")
+            board = win_point(board, winner)
+            add(after[k] - late, "court")
+    scenes[-1] = replace(scenes[-1], end_sec=float(duration_sec))
+    return scenes
+
+
+def _draw_cutaways(rng: Generator, points: int, total: float) -> list[list[tuple[float, str]]]:
+    """(seconds, kind) of what is shown before, between and after the points; total seconds."""
     gaps = [[] for _ in range(points + 1)]
-    count = max(round(filler_sec / 3.0), points - 1, 1)
+    count = max(round(total / 3), points - 1, 1)
     for k in range(count):
         gap = gaps[1 + k] if k < points - 1 else gaps[rng.integers(points + 1)]
-        odds = {"closeup": 0.4, "crowd": 0.2, "replay": 0.28, "break": 0.12}
-        if gap and gap[-1] != "closeup":
-            odds[gap[-1]] = 0
-        if gap is gaps[0]:
-            odds["replay"] = 0
-        odds = np.array(list(odds.values()))
-        gap.append(str(rng.choice(list(FILLER_SEC), p=odds / odds.sum())))
-    weights = rng.uniform(0.75, 1.25, count) * [FILLER_SEC[kind] for gap in gaps for kind in gap]
-    fillers = iter(filler_sec * weights / weights.sum())
-
-    pieces, courts, shot = [], list(courts), seed * 1000  # (length, kind, shot)
-    for k, gap in enumerate(gaps):
-        gap = [(next(fillers), kind) for kind in gap]
-        if k > 0:  # the court after the rally, now and then only after a cut away
-            gap.insert(int(len(gap) > 1 and rng.random() < 0.25), (courts.pop(), "court"))
-        elif not points:
-            gap.append((courts.pop(), "court"))
-        for n, (length, kind) in enumerate(gap):
-            shot += not (n == 0 and kind == "court")
-            pieces.append((length, kind, shot))
-        if k < points:
-            shot += 1
-            pieces += [(courts.pop(), "court", shot), (rallies[k], "rally", shot)]
-
-    borders = np.round(np.cumsum([0] + [length for length, _, _ in pieces]), 3)
-    borders[-1] = duration_sec
-    script = []
-    for (_, kind, shot), start, end in zip(pieces, borders[:-1], borders[1:], strict=True):
-        hits = ()
-        if kind == "rally":
-            flights = rng.uniform(0.75, 1.25, max(2, round((end - start) / rng.uniform(0.9, 1.1))))
-            hits = start + np.cumsum([0, *flights[:-1]]) * (end - start) / flights.sum()
-            hits = tuple(np.round(hits, 3).tolist())
-        script.append(Scene(float(start), float(end), kind, shot, hits))
-    return script
+        kinds = [kind for kind in CUTAWAYS if not (kind == "replay" and gap is gaps[0])]
+        odds = np.array([CUTAWAYS[kind][0] for kind in kinds])
+        gap.append(str(rng.choice(kinds, p=odds / odds.sum())))
+    weights = [rng.uniform(0.75, 1.25) * CUTAWAYS[kind][1] for gap in gaps for kind in gap]
+    lengths = iter(total * np.array(weights) / sum(weights))
+    return [[(float(next(lengths)), kind) for kind in gap] for gap in gaps]

@@ -111,6 +111,19 @@ def test_baselines_use_the_mean_features_and_the_commoner_class():
     assert (majority_baseline(part, part) == 0).all()
 
 
+def test_the_baseline_of_one_frame_sees_no_other():
+    labels = [0, 1, 0] * 10
+    features = torch.randn(30, 1, 30, 512)
+    features[:, :, 15] += torch.tensor(labels).view(30, 1, 1)
+    part = feature_set(features, labels)
+    probs = logistic_baseline(part, part, frame=15)
+    assert ((probs > 0.5) == np.array(labels)).all()
+    features[:, :, :15] = 0
+    features[:, :, 16:] = 0
+    assert np.array_equal(logistic_baseline(part, part, frame=15), probs)
+    assert np.ptp(logistic_baseline(part, part, frame=14)) < 1e-6
+
+
 def test_the_results_table_shows_intervals(answers):
     table = results_table({"model": compute_metrics(*answers)})
     assert " to " in table.loc["model", "accuracy"] and table.loc["model", "n"] == 116

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from files import UserError
+from sample.look import HEIGHT, WIDTH, draw_look
 from sample.match import FRAME_RATES, SAMPLE_RATE, draw_match, encode
+from sample.score import DESIGNS, Board, draw_panel, next_serve, win_point
 from sample.script import SCENE_KINDS, write_script
 
 
@@ -18,12 +20,11 @@ def seconds_of(script, kinds):
     return sum(scene.end_sec - scene.start_sec for scene in script if scene.kind in kinds)
 
 
-def shares(scripts):
-    """(rallies of all time, court view of the time outside rallies)."""
+def rally_shares(scripts):
+    """(rallies of all time, rallies of the main camera's time)."""
     total = sum(script[-1].end_sec for script in scripts)
     rally = sum(seconds_of(script, ["rally"]) for script in scripts)
-    court = sum(seconds_of(script, ["court"]) for script in scripts)
-    return rally / total, court / (total - rally)
+    return rally / total, rally / sum(seconds_of(script, ["rally", "court"]) for script in scripts)
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +70,93 @@ def test_every_kind_of_scene_appears(scripts):
     assert {scene.kind for script in scripts.values() for scene in script} == set(SCENE_KINDS)
 
 
-def test_most_rallies_continue_a_court_view_without_a_cut(scripts):
+def test_rallies_fill_47_to_74_percent_of_the_main_cameras_time(scripts):
+    of_all, of_camera = rally_shares(scripts.values())
+    assert 0.38 <= of_all <= 0.43 and 0.55 <= of_camera <= 0.65
+    for seed in range(1, 11):
+        of_all, of_camera = rally_shares([scripts[seed]])
+        assert 0.36 <= of_all <= 0.45 and 0.47 <= of_camera <= 0.74
+
+
+def test_the_camera_shows_the_court_before_a_rally_and_stays_2_to_4_s_after_it(scripts):
     for script in scripts.values():
-        for before, scene in zip(script[:-1], script[1:], strict=True):
+        for k, scene in enumerate(script):
+            if scene.kind != "rally":
+                continue
+            shot = [other.kind for other in script if other.seed == scene.seed]
+            assert shot == ["court", "rally", "court", "court"]
+            assert 2 <= script[k + 2].end_sec - scene.end_sec <= 4
+            assert [other.kind for other in script[k + 3 : k + 4]] not in (["court"], ["rally"])
+
+
+def test_the_board_changes_by_one_point_1_to_2_s_after_each_rally(scripts):
+    for script in scripts.values():
+        for k, scene in enumerate(script):
             if scene.kind == "rally":
-                assert (before.kind, before.seed) == ("court", scene.seed)
+                before, after = script[k + 1].board, script[k + 2].board
+                assert script[k - 1].board == scene.board == before
+                assert 1 <= script[k + 2].start_sec - scene.end_sec <= 2
+                gained = tuple(np.subtract(after.score, before.score))
+                assert after.games == before.games and gained == ((1, 0), (0, 1))[scene.winner]
+                assert after.server == scene.winner
+            elif scene.kind != "court" and k > 0:
+                assert scene.board == script[k - 1].board
 
 
-def test_court_view_without_play_fills_35_to_50_percent_of_the_time_outside_rallies(scripts):
-    rally, court = shares(scripts.values())
-    assert 0.35 <= rally <= 0.42 and 0.35 <= court <= 0.50
-    for seed in range(1, 9):
-        rally, court = shares([scripts[seed]])
-        assert 0.33 <= rally <= 0.44 and 0.33 <= court <= 0.52
+def test_matches_are_joined_at_their_start_or_anywhere_before_the_end(scripts):
+    starts = [script[0].board for script in scripts.values()]
+    new = [(board.games, board.score) == ((), (0, 0)) for board in starts]
+    assert 0.2 < np.mean(new) < 0.45
+    assert sum(len(board.games) == 1 for board in starts) > 10
+
+
+def test_games_end_at_21_two_ahead_or_at_30_and_matches_after_two_games_won():
+    rng, board, finished = np.random.default_rng(0), Board(), set()
+    for _ in range(20000):
+        board = win_point(board, int(rng.integers(2)))
+        high, low = max(board.score), min(board.score)
+        over = (high == 21 and low <= 19) or (high > 21 and high - low == 2) or high == 30
+        assert over or (high < 30 and high <= max(20, low + 1))
+        after = next_serve(board)
+        assert (after != board) == over
+        if over:
+            won = sum((a > b) == (board.score[0] > board.score[1]) for a, b in board.games)
+            assert after.games == (() if won else (*board.games, board.score))
+            assert after.score == (0, 0) and after.server == board.server
+            finished.add((high, low, len(board.games)))
+        board = after
+    assert {(21, 19, 0), (22, 20, 1), (21, 15, 2)} <= finished
+    assert next_serve(win_point(Board(score=(29, 29)), 1)) == Board(((29, 30),), server=1)
+
+
+def test_boards_lie_in_four_corners_in_three_sizes_and_inside_the_picture():
+    assert len({(design.right, design.bottom) for design in DESIGNS}) == 4
+    assert len({design.size for design in DESIGNS}) >= 3
+    assert {design.games for design in DESIGNS} == {True, False}
+    middle = np.s_[100:290, 200:440]
+    for seed in range(30):
+        look, board = draw_look(np.random.default_rng(seed)), Board(((21, 19), (28, 30)), (20, 21))
+        for design in DESIGNS:
+            picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+            panel, place = draw_panel(design, look, board)
+            picture[place] = panel  # fails where it does not fit
+            assert not picture[middle].any()
+
+
+def test_the_drawn_board_says_the_score(match):
+    path, script = match
+    frames, look = decode(path), draw_look(np.random.default_rng([3, 2]))
+    boards = {scene.board for scene in script}
+    assert len(boards) == 2
+    for scene in script:
+        if scene.kind not in ("rally", "court", "closeup"):
+            continue
+        frame = frames[int((scene.start_sec + scene.end_sec) / 2 * 30000 / 1001)].astype(int)
+        errors = {}
+        for board in boards:
+            panel, place = draw_panel(DESIGNS[3], look, board)
+            errors[board] = np.abs(frame[place] - panel).mean()
+        assert min(errors, key=errors.get) == scene.board and errors[scene.board] < 12
 
 
 def test_calling_every_court_view_a_rally_stays_below_85_percent(scripts):
@@ -96,7 +171,7 @@ def test_calling_every_court_view_a_rally_stays_below_85_percent(scripts):
             rule = inside["rally"] + inside["court"] >= 0.5
             right.append(label == rule)
     print(f"accuracy of court view = rally: {np.mean(right):.3f}")
-    assert 0.70 < np.mean(right) < 0.80  # script.py's docstring says 0.73
+    assert 0.68 < np.mean(right) < 0.78  # script.py's docstring says 0.72
 
 
 def test_same_seed_same_pixels_other_seed_other_pixels(tmp_path):
@@ -154,14 +229,31 @@ def test_truth_csv_lists_the_rallies(match):
     ]
 
 
+def test_points_csv_says_the_score_before_each_rally_and_who_wins_it(match):
+    path, script = match
+    points = pd.read_csv(path.with_suffix(".points.csv"))
+    assert list(points.columns) == ["start_sec", "end_sec", "game", "score_a", "score_b", "winner"]
+    rallies = [scene for scene in script if scene.kind == "rally"]
+    assert len(points) == len(rallies)
+    for row, rally in zip(points.itertuples(), rallies, strict=True):
+        assert (row.start_sec, row.end_sec) == (rally.start_sec, rally.end_sec)
+        assert (row.game, row.score_a, row.score_b) == (
+            len(rally.board.games) + 1,
+            *rally.board.score,
+        )
+        assert row.winner == (
+            "a" if (rally.board.server == 0) == (len(rally.hits) % 2 == 1) else "b"
+        )
+
+
 def test_rallies_move_the_picture_more_than_the_court_view_without_play(tmp_path):
-    moved, above_banners = {"rally": [], "court": []}, np.s_[:230]
+    moved = {"rally": [], "court": []}
     script = draw_match(tmp_path / "a.mp4", seed=2, duration_sec=12, fps=25)
     frames = decode(tmp_path / "a.mp4")
     for k in range(1, len(frames)):
         for scene in script:
             if scene.kind in moved and scene.start_sec + 0.1 < k / 25 < scene.end_sec - 0.1:
-                change = cv2.absdiff(frames[k][above_banners], frames[k - 1][above_banners])
+                change = cv2.absdiff(frames[k], frames[k - 1])
                 moved[scene.kind].append((change > 60).mean())
     assert np.mean(moved["rally"]) > 1.5 * np.mean(moved["court"])
 

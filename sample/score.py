@@ -1,0 +1,105 @@
+"""The score of a synthetic match and the boards that show it.
+
+A rally is a point. A game goes to 21, two points ahead, or to 30; who wins two games wins the
+match, and another one begins. Side 0 plays near the main camera and is the board's upper row.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from sample.look import HEIGHT, WIDTH, Look, put_text
+
+
+class Board(NamedTuple):
+    """What a score board says."""
+
+    games: tuple = ()  # (upper row, lower row) of each finished game of this match
+    score: tuple = (0, 0)
+    server: int = 0  # the side that won the last point
+
+
+class Design(NamedTuple):
+    """How a score board looks. Colours are BGR."""
+
+    right: bool  # its corner of the picture
+    bottom: bool
+    size: float  # of its letters, as put_text takes it
+    plate: tuple
+    text: tuple
+    accent: tuple  # behind the points of the game that is on
+    games: bool = False  # finished games are shown
+    flags: bool = False
+    seeds: bool = False
+    serving: bool = False  # a disc marks who serves
+
+
+DESIGNS = [
+    Design(False, False, 0.5, (60, 30, 10), (250, 250, 250), (30, 110, 30), True, True),
+    Design(True, True, 0.6, (235, 235, 235), (30, 30, 30), (210, 190, 170), serving=True),
+    Design(True, False, 0.5, (20, 20, 20), (0, 220, 255), (80, 50, 50), True, serving=True),
+    Design(False, True, 0.55, (20, 20, 120), (255, 255, 255), (20, 20, 70), seeds=True),
+]
+
+
+def win_point(board: Board, side: int) -> Board:
+    """The board after a point, the last of its game or not."""
+    return board._replace(
+        score=tuple(n + (row == side) for row, n in enumerate(board.score)), server=side
+    )
+
+
+def game_is_over(score: tuple[int, int]) -> bool:
+    """Whether this score ends a game."""
+    return max(score) == 30 or max(score) >= 21 and abs(score[0] - score[1]) >= 2
+
+
+def next_serve(board: Board) -> Board:
+    """The board at the next serve: after the last point of a game it starts again at 0-0."""
+    if not game_is_over(board.score):
+        return board
+    games = (*board.games, board.score)
+    won = [sum(game[row] > game[1 - row] for game in games) for row in (0, 1)]
+    return Board(() if max(won) == 2 else games, server=board.server)
+
+
+def draw_start(rng: Generator) -> Board:
+    """The board at the start of a match or, more often, somewhere in the middle of it."""
+    board = Board(server=int(rng.integers(2)))
+    for _ in range(rng.choice([0, rng.integers(60)], p=[0.3, 0.7])):
+        board = next_serve(win_point(board, int(rng.integers(2))))
+    return board
+
+
+def draw_panel(design: Design, look: Look, board: Board) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """The board's box, uint8 (H, W, 3) BGR, and where it lies in the picture."""
+
+    def width(text: str) -> int:
+        return cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, design.size, 1)[0][0]
+
+    names = [name + f" [{k + 2}]" * design.seeds for k, name in enumerate(look.names)]
+    row, cell, left = round(42 * design.size), width("00") + 10, 34 if design.flags else 12
+    mark = left + max(map(width, names)) + 12
+    columns = [*board.games * design.games, board.score]
+    first = mark + 12 * design.serving
+    panel = np.full((2 * row + 2, first + cell * len(columns), 3), design.plate, np.uint8)
+    panel[:, -cell:] = design.accent
+    panel[row : row + 2] = design.text
+    for side, name in enumerate(names):
+        top, base = side * (row + 2), side * (row + 2) + round(31 * design.size)
+        panel[top : top + row, :5] = look.players[side][0]
+        if design.flags:
+            for stripe, colour in enumerate(look.players[side][:3]):
+                panel[top + 5 : top + row - 5, 10 + 6 * stripe : 16 + 6 * stripe] = colour
+        put_text(panel, name, (left, base), design.size, design.text)
+        if design.serving and side == board.server:
+            cv2.circle(panel, (mark, top + row // 2), 4, design.text, -1, cv2.LINE_AA)
+        for k, score in enumerate(columns):
+            right = first + cell * (k + 1) - 5
+            place = (right - width(str(score[side])), base)
+            put_text(panel, str(score[side]), place, design.size, design.text)
+    y = HEIGHT - 16 - len(panel) if design.bottom else 16
+    x = WIDTH - 20 - panel.shape[1] if design.right else 20
+    return panel, np.s_[y : y + panel.shape[0], x : x + panel.shape[1]]
