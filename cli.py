@@ -48,6 +48,14 @@ def probability(text: str) -> float:
     return value
 
 
+def two_names(names: list[str]) -> list[str]:
+    """What labels 0 and 1 mean; ValueError unless they are two different names."""
+    stripped = [name.strip() for name in names]
+    if len(stripped) != 2 or "" in stripped or stripped[0] == stripped[1]:
+        raise ValueError
+    return stripped
+
+
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """--precision and --ray, of the commands that run the backbone on one machine or many."""
     add = parser.add_argument

@@ -25,15 +25,14 @@ from annotation.split_check import (
     usual_frames,
 )
 from cli import positive, run_command
-from collection.sources import read_sources
+from collection.sources import SAME_RATE, read_sources
 from collection.video_index import index_splits
 from extraction.backbones import normalise
-from extraction.features import load_features
+from extraction.features import features_shape, load_features
 from files import SPLITS, UserError
 from media.frames import read_sequence
 
 UNRECORDED_FPS = 30.0  # the original study's, whose second has 30 frames
-SAME_RATE = 0.01  # rates that differ by no more, such as 29.97 and 30, are one
 
 
 def has_data(data_dir: str | Path) -> bool:
@@ -216,8 +215,9 @@ class FeatureDataset(Dataset):
             self.features = torch.empty(len(self.paths), *self.shape)
             for row, path in zip(self.features, self.paths, strict=True):
                 row.copy_(self._load(path))
-        elif missing := [path for path in self.paths if not path.is_file()]:
-            load_features(missing[0])  # to say so before hours of training
+        else:
+            for path in self.paths:  # to say so before hours of training
+                self._check(path, features_shape(path))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -229,13 +229,16 @@ class FeatureDataset(Dataset):
         return self._load(self.paths[index])
 
     def _load(self, path: Path) -> torch.Tensor:
-        features = load_features(path)[: self.views]
-        if features.shape != self.shape:
+        features = load_features(path)
+        self._check(path, tuple(features.shape))
+        return features[: self.views]
+
+    def _check(self, path: Path, shape: tuple[int, ...]) -> None:
+        if shape[0] < self.views or shape[1:] != self.shape[1:]:
             raise UserError(
-                f"{path} holds features {tuple(features.shape)}, not (views, frames, numbers) = "
-                f"{self.shape}: run extract_features again"
+                f"{path} holds features {shape}, not (views, frames, numbers) = {self.shape}: run "
+                "extract_features again"
             )
-        return features
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         views = self.load_views(index)  # (V, T, D)

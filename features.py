@@ -11,7 +11,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from cli import add_machine_options, run_command, split_address
+from cli import add_machine_options, positive, run_command, split_address
 from files import UserError
 
 
@@ -20,8 +20,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("split_dirs", nargs="*", metavar="DIR", help="such as Data/train")
     add("--weights", default="imagenet", help="imagenet, random, or a file")
-    add("--views", type=int, default=1, help="1 plus the augmented views")
-    add("--seq-frames", type=int, default=30, help="frames of a sequence (30)")
+    add("--views", type=positive(int), default=1, help="1 plus the augmented views")
+    add("--seq-frames", type=positive(int), help="frames of a sequence (as many as most have)")
     add_machine_options(parser)
     return parser
 
@@ -30,8 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     address, names = split_address(options.ray, options.split_dirs)
-    if min(options.views, options.seq_frames) < 1:
-        parser.error("--views and --seq-frames must be at least 1")
     if not names:
         parser.error("which splits? Such as Data/train")
     if address is None and any("://" in name for name in names):
@@ -42,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 def extract(names: list[str], address: str | None, options: argparse.Namespace) -> int:
     """Computes what is missing of each split, here or on the Ray cluster at an address."""
     # torch takes seconds to import, which --help does without; Ray a second more.
+    from annotation.split_check import usual_frames  # noqa: PLC0415
     from extraction.backbones import build_backbone  # noqa: PLC0415
     from extraction.encoder import best_device  # noqa: PLC0415
     from extraction.features import extract_features, list_sequences  # noqa: PLC0415
@@ -63,13 +62,14 @@ def extract(names: list[str], address: str | None, options: argparse.Namespace) 
     if splits and address is not None:
         connect(address)
     for split_dir, sequences in splits.items():
+        folders = [split_dir / "sequences" / name for name in sequences]
         try:
             folder = run(
                 split_dir,
                 sequences,
                 backbone,
                 views=options.views,
-                seq_frames=options.seq_frames,
+                seq_frames=options.seq_frames or usual_frames(folders),
                 precision=options.precision,
             )
             print(f"{split_dir}: {len(sequences)} sequences in {folder}")

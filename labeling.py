@@ -14,7 +14,7 @@ another machine, reach it with: ssh -L 8765:127.0.0.1:8765 HOST
 import argparse
 from pathlib import Path
 
-from cli import positive, run_command
+from cli import positive, run_command, two_names
 from files import SPLITS, UserError
 
 
@@ -106,8 +106,9 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if options.until_sec is not None and options.from_match is None:
         parser.error("--until-sec goes with --from-match")
     if options.classes:
-        options.classes = [name.strip() for name in options.classes]
-        if "" in options.classes or options.classes[0] == options.classes[1]:
+        try:
+            options.classes = two_names(options.classes)
+        except ValueError:
             parser.error("--classes needs two different names")
 
 

@@ -167,5 +167,6 @@ def compare(labels: np.ndarray, answers: dict[str, np.ndarray]) -> str:
     if test.only_first == test.only_second:
         return f"{counts}: they are equally good here."
     better = first if test.only_first > test.only_second else second
+    p = f"p = {test.p:.3f}" if test.p >= 0.001 else "p < 0.001"
     sure = "more than chance would give" if test.p < 0.05 else "a difference that chance could give"
-    return f"{counts}: the {better} is ahead, {sure} (McNemar's exact test, p = {test.p:.3f})."
+    return f"{counts}: the {better} is ahead, {sure} (McNemar's exact test, {p})."

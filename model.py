@@ -33,7 +33,8 @@ class ModelConfig:
     hidden_size: int = 128
     num_layers: int = 2
     head_size: int = 64
-    dropout: float = 0.3
+    dropout: float = 0.3  # in the head, and between the LSTM's layers
+    lstm_dropout: float | None = None  # there, where it is another than dropout
     seq_frames: int = 30  # of the sequences that it learns from
     fps: float | None = 30.0  # their rate; None: not recorded
     resize: str = ""  # how their frames were made small, as sequences.csv says; "": not recorded
@@ -46,10 +47,19 @@ class ModelConfig:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.fps is not None and not 0 < self.fps < float("inf"):
             raise UserError(f"fps must be above 0, not {self.fps}")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout must be in [0, 1), not {self.dropout}")
+        for name in ("dropout", "lstm_dropout"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UserError(f"{name} must be in [0, 1), not {value}")
         if self.architecture != "resnet18-lstm-mean" or len(self.class_names) != 2:
             raise UserError(f"not an architecture of this version: {self}")
+
+    @property
+    def dropout_between_layers(self) -> float:
+        """What nn.LSTM is given; a single layer has nothing after which to drop."""
+        if self.num_layers == 1:
+            return 0.0
+        return self.dropout if self.lstm_dropout is None else self.lstm_dropout
 
 
 class RES_LSTM(nn.Module):
@@ -65,7 +75,7 @@ class RES_LSTM(nn.Module):
             config.hidden_size,
             config.num_layers,
             batch_first=True,
-            dropout=config.dropout,
+            dropout=config.dropout_between_layers,
         )
         self.head = nn.Sequential(
             nn.Linear(config.hidden_size, config.head_size),
@@ -159,14 +169,18 @@ def load_model(path: str | Path) -> tuple[RES_LSTM, dict]:
             f"{CHECKPOINT_VERSION}: update the repo, or train the model again"
         )
     try:
-        unrecorded = {"fps": None} if version == 1 else {}
-        model = RES_LSTM(empty_backbone(), ModelConfig(**checkpoint["model_config"], **unrecorded))
-        if version == 1:
-            model.lstm.dropout = 0.0
+        of_version_1 = {"lstm_dropout": 0.0, "fps": None} if version == 1 else {}
+        config = ModelConfig(**checkpoint["model_config"], **of_version_1)
+        model = RES_LSTM(empty_backbone(), config)
         model.load_state_dict(checkpoint.pop("state_dict"))
         preprocessing = checkpoint["preprocessing"]
     except (KeyError, TypeError, RuntimeError, UserError) as error:
-        raise UserError(f"{path} holds another architecture than this code: {error}") from error
+        raise UserError(
+            f"{path} holds another architecture than this code ({error}): train the model again"
+        ) from error
     if preprocessing != PREPROCESSING:
-        raise UserError(f"{path} expects frames prepared as {preprocessing}")
+        raise UserError(
+            f"{path} expects frames prepared as {preprocessing}, and this code prepares them as "
+            f"{PREPROCESSING}: train the model again"
+        )
     return model.eval(), checkpoint

@@ -18,9 +18,11 @@ import nbformat
 import pandas as pd
 import papermill
 
-from cli import run_command
+from cli import run_command, two_names
 from files import UserError, new_run_dir, write_whole
 
+# UserError and its subclasses: of an error in the kernel no more than the name comes here.
+USER_ERRORS = ("UserError", "NotMarked", "PartlyCollected")
 NOTEBOOK = Path(__file__).resolve().with_name("main.ipynb")
 # What the parameters are that the notebook leaves at None, and how to say what is wanted.
 UNSET_KINDS = {"weights": str, "standardise": bool, "seq_frames": int, "class_names": tuple}
@@ -29,7 +31,7 @@ KINDS = {
     int: "a whole number",
     float: "a number",
     str: "a text",
-    tuple: "a list of names such as \"['non-rally', 'rally']\"",
+    tuple: "two different names such as \"['non-rally', 'rally']\"",
 }
 
 
@@ -44,7 +46,7 @@ def run_once(parameters: dict, name: str | None = None) -> dict:
     try:
         execute(executed, {**parameters, "run_dir": str(run_dir)})
     except papermill.PapermillExecutionError as error:
-        if error.ename != UserError.__name__:
+        if error.ename not in USER_ERRORS:
             raise
         if {*run_dir.iterdir()} <= {executed}:
             shutil.rmtree(run_dir)
@@ -61,8 +63,9 @@ def execute(output: Path, parameters: dict | None = None) -> None:
     """
     # The kernel's bars and ours share a terminal: tqdm cannot ask for its width through the pipe.
     os.environ.setdefault("TQDM_NCOLS", "100")
-    searched = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(NOTEBOOK.parent), searched]))
+    searched = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(NOTEBOOK.parent) not in searched:
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(NOTEBOOK.parent), *filter(None, searched)])
     with open(1, "w", closefd=False) as out, open(2, "w", closefd=False) as err:
         papermill.execute_notebook(
             NOTEBOOK,
@@ -74,7 +77,7 @@ def execute(output: Path, parameters: dict | None = None) -> None:
             stderr_file=err,
             coalesce_streams=True,
             extra_arguments=[
-                # Its own talk (TCP, sockets after Ctrl-C) is of no use to who runs an experiment.
+                # Its own messages (TCP, sockets after Ctrl-C) are of no use to whoever runs this.
                 "--IPKernelApp.log_level=CRITICAL",
                 "--IPKernelApp.ignore_cwd=True",
             ],
@@ -126,8 +129,11 @@ def seeds_table(runs: dict[int, dict]) -> str:
             for seed, metrics in runs.items()
         }
     ).T
-    table = pd.concat([numbers, pd.DataFrame({"mean": numbers.mean(), "sd": numbers.std()}).T])
+    spread = pd.DataFrame({"mean": numbers.mean(), "sd": numbers.std()}).T
+    table = pd.concat([numbers, spread])
     table = table.map("{:.3f}".format)
+    for name in ("McNemar p", "best epoch"):
+        table[name] = [f"{value:.3g}" for value in (*numbers[name], *spread[name])]
     for name, key in models.items():
         for seed, metrics in runs.items():
             low, high = metrics[key]["accuracy_95"]
@@ -157,12 +163,9 @@ def parse_value(name: str, text: str, default: object) -> object:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         if kind is tuple:
-            names = ast.literal_eval(text)
-            if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
-                raise ValueError
-            return list(names)  # papermill writes lists
+            return two_names(ast.literal_eval(text))
         return kind(text)
-    except (KeyError, ValueError, SyntaxError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
         raise ValueError(f"{name} must be {KINDS[kind]}, not {text!r}") from error
 
 

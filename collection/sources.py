@@ -15,6 +15,7 @@ from files import SPLITS, UserError, read_table, write_table
 
 NEEDED_COLUMNS = ("sequence", "video", "start_sec", "fps")
 SOURCE_COLUMNS = (*NEEDED_COLUMNS, "resize")  # of sequences.csv as it is written
+SAME_RATE = 0.01  # frame rates that differ by no more, such as 29.97 and 30, are one
 RECORD_COLUMNS = ("split", "video", "bytes", "sha256", "duration_sec")
 YOUTUBE_HOSTS = ("youtube.com", "youtu.be", "youtube-nocookie.com")
 ID = "[0-9A-Za-z_-]{11}"

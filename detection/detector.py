@@ -5,6 +5,7 @@ result = detect_match(Path("final.mp4"), detector, Path("final_rallies"))
 """
 
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -129,20 +130,21 @@ def detect_match(
 
     The features below out_dir are used if they are there, and completed if not.
     """
-    began, video = time.perf_counter(), open_video(path)
-    try:
+    began = time.perf_counter()
+    with closing(open_video(path)) as video:
         sha256 = sha256 or file_sha256(path)
         steps = count_steps(video, detector.every)
         if detector.head is None and steps < detector.model.config.seq_frames:
-            raise UserError(f"{path}: too short, {video.end_sec:.2f} s")
+            raise UserError(
+                f"{path}: too short, {video.end_sec:.2f} s: the model judges "
+                f"{detector.model.config.seq_frames} frames at once"
+            )
         folder, computed_sec = extract_shown(
             video, detector, out_dir, detector.every, sha256, progress
         )
         times_sec, probs = match_probs(detector, folder, steps)
         rallies = decode(times_sec, probs, detector.decoding, video.end_sec)
         wall_sec, fps = time.perf_counter() - began, nominal_fps(video)
-    finally:
-        video.container.close()
     return Result(video, sha256, fps, detector, times_sec, probs, rallies, wall_sec, computed_sec)
 
 

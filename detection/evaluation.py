@@ -1,4 +1,4 @@
-"""Predicted rallies of whole matches against those that people marked: read, measured, told.
+"""Predicted rallies of whole matches against those that people marked: read and measured.
 
     python detecting_rallies.py evaluate --predicted DIR --truth DIR [--json FILE]
 

@@ -4,6 +4,7 @@ The temporal head learns from train and stops early on validation; the decoding 
 validation. Marks of test matches are never read.
 """
 
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -99,15 +100,12 @@ def extract_all(
     """(video, folder of its features, its rallies) of each match; computes what is missing."""
     done = []
     for path, marks in matches:
-        video = open_video(path)
-        try:
-            check_marks(marks, video.end_sec)
-        except UserError as error:
-            raise UserError(f"the marks of {path}: {error}") from error
-        try:
+        with closing(open_video(path)) as video:
+            try:
+                check_marks(marks, video.end_sec)
+            except UserError as error:
+                raise UserError(f"the marks of {path}: {error}") from error
             folder, _ = extract_shown(video, detector, default_dir(path), every)
-        finally:  # it is another container where damage was met
-            video.container.close()
         done.append((video, folder, marks))
     return done
 

@@ -256,6 +256,15 @@ def load_features(path: Path, remedy: str = "run extract_features again") -> tor
         raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
 
 
+def features_shape(path: Path) -> tuple[int, ...]:
+    """(views, T, 512) of a file of cached features, without reading them."""
+    try:
+        with safe_open(path, "pt") as file:
+            return tuple(file.get_slice("features").get_shape())
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error}): run extract_features again") from error
+
+
 def is_cached(path: Path, fingerprint: str, views: int, seq_frames: int) -> bool:
     """Whether a feature file is whole, of these frames, and holds at least so many views."""
     features, metadata = read_cache(path)

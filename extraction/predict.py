@@ -6,16 +6,20 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from collection.sources import SAME_RATE, read_sources
 from extraction.encoder import best_device
 from extraction.features import compute_features, load_features
+from files import UserError
 
 
 def predict_sequences(model: nn.Module, split_dir: Path, sequences: list[str]) -> dict[str, float]:
     """{sequence: probability of class 1} by a RES_LSTM in eval mode.
 
     Features that are not cached are computed, about a second each. Sequences that cannot be read
-    are named on stderr and left out. Raises UserError when features cannot be written.
+    are named on stderr and left out. Raises UserError when features cannot be written, and for
+    sequences whose recorded rate is not that of the model's.
     """
+    refuse_other_rates(model, split_dir, sequences)
     seq_frames = model.config.seq_frames
     computed = compute_features(
         split_dir, sequences, model.backbone, seq_frames=seq_frames, device=best_device()
@@ -29,3 +33,18 @@ def predict_sequences(model: nn.Module, split_dir: Path, sequences: list[str]) -
                 features = load_features(computed.folder / f"{name}.safetensors")[:1]
                 probs[name] = model.classify(features).sigmoid().item()
     return probs
+
+
+def refuse_other_rates(model: nn.Module, split_dir: Path, sequences: list[str]) -> None:
+    """Raises UserError where sequences.csv gives one of these another rate than the model's has."""
+    if model.config.fps is None:
+        return
+    sources = read_sources(split_dir)
+    rows = sources[sources["sequence"].isin(sequences)]
+    others = rows[(rows["fps"].astype(float) / model.config.fps - 1).abs() > SAME_RATE]
+    if len(others):
+        row = others.iloc[0]
+        raise UserError(
+            f"{split_dir}: {row['sequence']} has {row['fps']} frames a second, and the model has "
+            f"learnt from sequences of {model.config.fps:g}: take a model trained on this data"
+        )

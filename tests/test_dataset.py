@@ -152,6 +152,8 @@ def test_fewer_views_than_asked_for_are_an_error_and_not_copied(tmp_path):
     table = pd.DataFrame({"sequence": ["seq_00001", "seq_00002"], "label": [0, 1]})
     with pytest.raises(UserError, match=r"seq_00001.safetensors holds features \(1, 30, 512\)"):
         FeatureDataset(tmp_path, table, views=4)
+    with pytest.raises(UserError, match="seq_00002"):  # also where they are read one by one
+        FeatureDataset(tmp_path, table.iloc[[1, 0]], views=5, most_bytes=0)
     assert len(FeatureDataset(tmp_path, table)) == 2
 
 

@@ -103,13 +103,16 @@ def test_a_file_of_version_1_is_read_as_what_it_is(model, tmp_path):
     old, _ = load_model(tmp_path / "m.pth")
     assert old.lstm.dropout == 0 and old.head[2].p == 0.3  # as it was trained
     assert old.config.fps is None and old.config.seq_frames == 30  # the rate was not recorded
+    save_model(tmp_path / "again.pth", old, "x")
+    assert load_model(tmp_path / "again.pth")[0].config == old.config
     features = torch.rand(2, 30, 512)
     assert torch.equal(old.classify(features), model.eval().classify(features))
 
 
 def as_version_1(checkpoint):
     checkpoint["version"] = 1
-    del checkpoint["model_config"]["fps"], checkpoint["model_config"]["resize"]
+    for name in ("lstm_dropout", "fps", "resize"):
+        del checkpoint["model_config"][name]
 
 
 def changed(path, change):

@@ -1,24 +1,32 @@
 """What main.ipynb and its runner promise: a whole run on tiny data, and errors in one line."""
 
 import ast
+import importlib
 import itertools
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import papermill
 import pytest
+import torch
 
 import run_notebook
 from cli import run_command
-from conftest import write_data
+from conftest import write_data, write_video
+from detection import fitting, match_features, temporal_head
+from detection.temporal_head import HeadConfig
+from extraction import features
+from files import UserError
 from model import load_model
 from run_notebook import read_parameters, seeds_table
 
 REPO = Path(__file__).resolve().parent.parent
 NOTEBOOK = json.loads((REPO / "main.ipynb").read_text())
+PACKAGES = [path.parent.name for path in REPO.glob("*/__init__.py")]
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 
@@ -35,10 +43,11 @@ def ended(**parameters):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run started in a folder of its own, in which a module has the name of one of ours."""
+    """A run started in a folder of its own, in which modules have the names of ours."""
     folder = tmp_path_factory.mktemp("run")
     write_data(folder / "Data", counts=(6, 4, 4), frames=6)
-    (folder / "model.py").write_text("raise ImportError('not this one')")
+    for module in ("model.py", "torchinfo.py"):
+        (folder / module).write_text("raise ImportError('not this one')")
     arguments = arguments_of(weights="random", seq_frames=6, views=2, max_epochs=2)
     command = [sys.executable, str(REPO / "run_notebook.py"), "--name", "first", *arguments]
     told = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=280)
@@ -77,7 +86,7 @@ def test_a_run_ends_with_one_line_of_result_and_folder(run):
     last = told.stdout.strip().splitlines()[-1]
     assert last.startswith(f"Test accuracy {metrics['test']['accuracy']:.3f} (95 % interval ")
     assert "on 4 sequences of your data" in last and "random (seed 0)" in last
-    assert last.endswith(str(run_dir))
+    assert last.endswith(str(Path("runs", run_dir.name)))
 
 
 def test_progress_is_seen_in_the_terminal(run):
@@ -94,6 +103,48 @@ def test_the_executed_notebook_has_its_pictures_and_no_error(run):
     assert not [out for out in outputs if out["output_type"] == "error"]
     assert sum("image/png" in out.get("data", {}) for out in outputs) >= 4
     assert "11,645,633" in json.dumps(outputs) and "469,121" in json.dumps(outputs)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A backbone that gives random features, and little training: here it is about the cells."""
+
+    def features_of(_encoder, frames):
+        return torch.rand(len(frames), 512)
+
+    for module in (features, match_features):
+        monkeypatch.setattr(module, "encode", features_of)
+    monkeypatch.setattr(temporal_head, "MIN_BATCHES", 1)
+    monkeypatch.setattr(temporal_head, "BATCH_SIZE", 2)
+    monkeypatch.setattr(fitting, "HeadConfig", partial(HeadConfig, channels=8, dilations=(1, 2)))
+
+
+def test_all_test_matches_are_measured_and_training_again_keeps_the_first_model(
+    tmp_path, quick, capsys
+):
+    data = write_data(tmp_path / "Data", counts=(6, 4, 4), frames=6)
+    (data / "matches").mkdir()
+    lines = ["split,video"]
+    for split, name in (("train", "a"), ("validation", "b"), ("test", "c"), ("test", "d")):
+        write_video(data / f"{name}.mp4", "30", 180)
+        (data / "matches" / f"{name}.csv").write_text("start_sec,end_sec\n1,3\n4,5.5\n")
+        lines.append(f"{split},{name}.mp4")
+    (data / "videos.csv").write_text("\n".join([*lines, ""]))
+    names = {"display": lambda *shown: None}
+    sources = ["".join(cell["source"]) for cell in CODE]
+    for source in sources:
+        exec(source, names)
+        if source == sources[0]:
+            names |= {"data_dir": str(data), "runs_dir": str(tmp_path / "runs"), "max_epochs": 1}
+            names |= {"weights": "random"}
+    first = names["run_dir"]
+    measured = json.loads((first / "metrics.json").read_text())["detection"]
+    assert set(measured["matches"]) == {"c", "d"} and measured["pooled"]["true"] == 4
+    assert {"timeline_c.png", "timeline_d.png"} <= {path.name for path in first.iterdir()}
+    kept = (first / "best_model.pth").read_bytes()
+    exec(next(source for source in sources if "history = fit(" in source), names)
+    assert names["run_dir"] != first and (names["run_dir"] / "best_model.pth").exists()
+    assert (first / "best_model.pth").read_bytes() == kept
 
 
 def test_several_seeds_give_a_table_with_mean_and_spread():
@@ -115,6 +166,17 @@ def test_bad_data_ends_in_the_message_alone(tmp_path, capfd):
     told = capfd.readouterr().err
     assert "error:" in told and "rally" in told and "Traceback" not in told
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_the_runner_knows_every_error_that_is_the_users():
+    for path in REPO.glob("*/*.py"):
+        if path.parent.name in PACKAGES and path.stem not in ("ray_cluster", "ray_extraction"):
+            importlib.import_module(f"{path.parent.name}.{path.stem}")
+
+    def names_of(kind: type) -> set[str]:
+        return {kind.__name__}.union(*map(names_of, kind.__subclasses__()))
+
+    assert set(run_notebook.USER_ERRORS) == names_of(UserError)
 
 
 def test_a_runs_folder_that_cannot_be_made_is_said_so(tmp_path, capsys):
@@ -164,6 +226,9 @@ def test_values_on_the_command_line_mean_what_they_say(name, text, value):
         ("standardise", "yes"),
         ("class_names", "calm"),
         ("class_names", "[1, 2]"),
+        ("class_names", "['a', 'b', 'c']"),
+        ("class_names", "['a', 'a']"),
+        ("class_names", "{[]: 1}"),
         ("run_dir", "x"),
         ("x", "1"),
     ],

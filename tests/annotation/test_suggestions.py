@@ -112,6 +112,13 @@ def test_broken_sequences_are_left_out_and_said(short, capsys):
     assert "seq_00002: 2 frames instead of 3" in capsys.readouterr().err
 
 
+def test_a_model_of_sequences_of_another_rate_judges_none(short, backbone, tmp_path):
+    of_10 = RES_LSTM(backbone, ModelConfig(seq_frames=3, fps=10.0))
+    save_model(tmp_path / "of_10.pth", of_10, "random (seed 0)")
+    with pytest.raises(UserError, match="seq_00001 has 30 frames a second, .* sequences of 10"):
+        load_probs(tmp_path / "of_10.pth", short[0], NAMES[:1])
+
+
 def test_a_full_disk_is_an_error_and_no_silence(short, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
