@@ -79,13 +79,14 @@ def replay_camera(rng: Generator) -> Camera:
 def follow_shuttle(plan: Plan, times: np.ndarray, rng: Generator) -> np.ndarray:
     """The corner (x, y) that is seen, int (T, 2): the main camera rests, but in a rally it tilts.
 
-    It looks lower at each stroke and higher between two, as the shuttle flies.
+    It looks lower at each stroke and higher between two, as the shuttle flies. It rests anywhere
+    in the same range, so that where it looks in one picture says little.
     """
     strokes = np.array((*plan.hits, plan.landing))
     moments = np.sort([*strokes, *(strokes[1:] + strokes[:-1]) / 2])
     aims = rng.uniform((-0.3, 0.7), (0.3, 1), (len(moments), 2))
     aims[1::2, 1] *= -1
-    aims[[0, -1]] = rng.uniform(-0.2, 0.2, (2, 2))
+    aims[[0, -1]] = rng.uniform((-0.3, -1), (0.3, 1), (2, 2))
     aims = PchipInterpolator(moments, aims)(np.clip(times, moments[0], moments[-1]))
     return np.rint(SPARE * (1 + aims)).astype(int)
 
