@@ -13,7 +13,18 @@ import numpy as np
 from numpy.random import Generator
 from scipy.interpolate import PchipInterpolator
 
-from sample.look import CANVAS_HEIGHT, CANVAS_WIDTH, SMOOTH, SPARE, Look, draw_ellipse, through_lens
+from sample.look import (
+    BOARDS,
+    CANVAS_HEIGHT,
+    CANVAS_WIDTH,
+    COURT,
+    SMOOTH,
+    SPARE,
+    SURROUND,
+    Look,
+    draw_ellipse,
+    through_lens,
+)
 from sample.players import FIGURE_SIZE, Plan, fly_shuttle, move_body
 
 COURT_X, COURT_Y = 3.05, 6.7  # half the court in metres
@@ -53,12 +64,9 @@ def project(camera: Camera, points) -> tuple[np.ndarray, np.ndarray]:
     return seen[..., :2] * scale[..., None] + (CANVAS_WIDTH / 2, CANVAS_HEIGHT / 2), scale
 
 
-def main_camera(look: Look, rng: Generator) -> Camera:
-    """The court view; each shot stands a little different, in rallies and between them alike."""
-    distance, height, scale = look.camera * (1 + rng.uniform(-0.03, 0.03, 3))
-    position = (rng.uniform(-0.5, 0.5), -COURT_Y - distance, height)
-    target = (rng.uniform(-0.3, 0.3), rng.uniform(0.6, 1.4), 0.6)
-    return look_at(position, target, scale * np.hypot(distance, height))
+def main_camera() -> Camera:
+    """The court view, the same in all matches: those of one tournament."""
+    return look_at((0, -COURT_Y - 17, 8), (0, 1, 0.6), 72 * np.hypot(17, 8))
 
 
 def replay_camera(rng: Generator) -> Camera:
@@ -68,17 +76,19 @@ def replay_camera(rng: Generator) -> Camera:
     return look_at(position, (-side, rng.uniform(-2.5, 2.5), 1.1), rng.uniform(430, 560))
 
 
-def follow_play(plan: Plan, times: np.ndarray, rng: Generator) -> np.ndarray:
-    """The corner (x, y) that is seen, int (T, 2): the main camera rests, and pans in a rally.
+def follow_shuttle(plan: Plan, times: np.ndarray, rng: Generator) -> np.ndarray:
+    """The corner (x, y) that is seen, int (T, 2): the main camera rests, but in a rally it tilts.
 
-    At each stroke it has turned to who hits; from the landing on it stays where it is then.
+    It looks lower at each stroke and higher between two, as the shuttle flies. It rests anywhere
+    in the same range, so that where it looks in one picture says little.
     """
-    ends = (*plan.hits, plan.landing)
-    sides = [(plan.server + k) % 2 for k in range(len(ends))]
-    aims = [(rng.uniform(-1, 1), (0.9 - 1.8 * side) * rng.uniform(0.4, 1)) for side in sides]
-    aims[0] = rng.uniform(-0.9, 0.9, 2)
-    offsets = PchipInterpolator(ends, aims)(np.clip(times, ends[0], ends[-1]))
-    return np.rint(SPARE * (1 + offsets)).astype(int)
+    strokes = np.array((*plan.hits, plan.landing))
+    moments = np.sort([*strokes, *(strokes[1:] + strokes[:-1]) / 2])
+    aims = rng.uniform((-0.3, 0.7), (0.3, 1), (len(moments), 2))
+    aims[1::2, 1] *= -1
+    aims[[0, -1]] = rng.uniform((-0.3, -1), (0.3, 1), (2, 2))
+    aims = PchipInterpolator(moments, aims)(np.clip(times, moments[0], moments[-1]))
+    return np.rint(SPARE * (1 + aims)).astype(int)
 
 
 def fill(canvas: np.ndarray, camera: Camera, corners, colour) -> None:
@@ -91,10 +101,10 @@ def upright(start, end, low: float, high: float) -> list[tuple]:
     return [(*start, low), (*end, low), (*end, high), (*start, high)]
 
 
-def arena_canvas(look: Look, camera: Camera, rng: Generator) -> np.ndarray:
+def arena_canvas(camera: Camera, rng: Generator) -> np.ndarray:
     """A canvas with floor, stands, boards and court lines, without people."""
-    canvas = np.full((CANVAS_HEIGHT, CANVAS_WIDTH, 3), look.surround, np.uint8)
-    seats = rng.integers(0, 90, (CANVAS_HEIGHT // 6, CANVAS_WIDTH // 5, 3)) * look.light
+    canvas = np.full((CANVAS_HEIGHT, CANVAS_WIDTH, 3), SURROUND, np.uint8)
+    seats = rng.integers(0, 90, (CANVAS_HEIGHT // 6, CANVAS_WIDTH // 5, 3))
     stands = cv2.resize(seats.astype(np.uint8), (CANVAS_WIDTH, CANVAS_HEIGHT))
     mask = np.zeros(canvas.shape[:2], np.uint8)
     # A wall that the camera stands behind would hide the court.
@@ -108,9 +118,9 @@ def arena_canvas(look: Look, camera: Camera, rng: Generator) -> np.ndarray:
     cv2.copyTo(stands, mask, canvas)
     for start, end in walls:
         for k, (a, b) in enumerate(pairwise(np.linspace(start, end, 9))):
-            fill(canvas, camera, upright(a, b, 0, 1), look.boards[k % 3])
+            fill(canvas, camera, upright(a, b, 0, 1), BOARDS[k % 3])
     floor = [(x, y, 0) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
-    fill(canvas, camera, np.array(floor) * (COURT_X, COURT_Y, 0), look.court)
+    fill(canvas, camera, np.array(floor) * (COURT_X, COURT_Y, 0), COURT)
     for x0, y0, x1, y1 in COURT_LINES:
         side = np.array((0.03, 0, 0) if x0 == x1 else (0, 0.045, 0))
         a, b = np.array((x0, y0, 0)), np.array((x1, y1, 0))
@@ -119,7 +129,7 @@ def arena_canvas(look: Look, camera: Camera, rng: Generator) -> np.ndarray:
 
 
 def net_overlay(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """The net as a canvas of its colours and its mask, uint8 (396, 704) of 0 or 255."""
+    """The net as a canvas of its colours and its mask, uint8 (468, 704) of 0 or 255."""
     colours = np.full((CANVAS_HEIGHT, CANVAS_WIDTH, 3), 60, np.uint8)
     mask = np.zeros(colours.shape[:2], np.uint8)
     left, right = (-COURT_X, 0), (COURT_X, 0)
@@ -178,7 +188,7 @@ def play_frames(
 
     times (T,) are on the plan's clock; corners (T, 2) say what part of the canvas is seen.
     """
-    background, (net, net_mask) = arena_canvas(look, camera, rng), net_overlay(camera)
+    background, (net, net_mask) = arena_canvas(camera, rng), net_overlay(camera)
     bodies = np.array([move_body(plan.keys[side], times, far=side == 1) for side in (0, 1)])
     shuttle, shuttle_scale = project(camera, fly_shuttle(rng, times, bodies, plan))
     joints, scales = project(camera, bodies)  # (2, T, 18, 2), (2, T, 18)
@@ -189,7 +199,7 @@ def play_frames(
         for n, side in enumerate(np.argsort(scales[:, k])):  # the farther player first
             body, scale = bodies[side, k], scales[side, k]
             on_court = abs(body[0, 0]) < COURT_X and abs(body[0, 1]) < COURT_Y
-            shadow = [0.7 * c for c in (look.court if on_court else look.surround)]
+            shadow = [0.7 * c for c in (COURT if on_court else SURROUND)]
             centre = tuple(int(c * 8) for c in ground[side, k])
             draw_ellipse(canvas, centre, (int(3.4 * scale), int(1.3 * scale)), shadow)
             across = (body[3] - body[6])[:2]

@@ -1,6 +1,6 @@
 """What stays the same through one synthetic match, its look, and the canvas its scenes share.
 
-Scenes are drawn on a canvas, uint8 (396, 704, 3) BGR, a little larger than the picture, uint8
+Scenes are drawn on a canvas, uint8 (468, 704, 3) BGR, a little larger than the picture, uint8
 (360, 640, 3) BGR, so that the camera can pan. Places on it are (x, y) in pixels.
 """
 
@@ -11,38 +11,30 @@ import numpy as np
 from numpy.random import Generator
 
 WIDTH, HEIGHT = 640, 360
-CANVAS_WIDTH, CANVAS_HEIGHT = 704, 396  # room to pan without bare edges
+CANVAS_WIDTH, CANVAS_HEIGHT = 704, 468  # room to pan without bare edges
 SPARE = np.array((CANVAS_WIDTH - WIDTH, CANVAS_HEIGHT - HEIGHT)) / 2
 NAMES = ("KIRA SOLBERG", "T. OKONJO", "LIN AMARA", "P. VANTERPOL", "RHEE", "D. MARCHETTI", "IBARRA")
+COURT, SURROUND = (85, 122, 46), (70, 66, 44)  # colours of the floor, BGR
+BOARDS = ((20, 60, 70), (125, 60, 30), (60, 90, 195))  # of the boards around it
 SMOOTH = (cv2.LINE_AA, 3)  # places and radii with 3 binary digits, in eighths of a pixel
 
 
 @dataclass(frozen=True)
 class Look:
-    """What stays the same through one match. Colours are BGR, already under the arena's light."""
+    """What stays the same through one match. The hall is that of all matches, of one tournament."""
 
-    court: tuple
-    surround: tuple
-    boards: tuple
-    players: tuple  # for each of the two: shirt, shorts, skin, hair, shoes, racket
-    light: float
+    players: tuple  # for each of the two: shirt, shorts, skin, hair, shoes, racket, BGR each
     names: tuple
-    camera: tuple  # distance behind the near baseline and height in metres, pixels per metre there
 
 
 def draw_look(rng: Generator) -> Look:
     """Invents the look of one match."""
-    light = rng.uniform(0.92, 1.04)
-    tint = 1 + rng.uniform(-0.02, 0.02, 3)
 
     def colour(hue, saturation, value):
-        bgr = cv2.cvtColor(np.uint8([[[hue % 180, saturation, value]]]), cv2.COLOR_HSV2BGR)[0, 0]
-        return tuple(int(c) for c in np.clip(bgr * light * tint, 0, 255))
+        bgr = cv2.cvtColor(np.uint8([[[hue % 180, saturation, value]]]), cv2.COLOR_HSV2BGR)
+        return tuple(map(int, bgr[0, 0]))
 
-    court_hue = rng.choice([68, 74, 80, 86])
-    around_hue = rng.choice([court_hue, court_hue + 8, 96, 104])
-    shirt_hue = rng.integers(180)
-    players = []
+    shirt_hue, players = rng.integers(180), []
     for k in range(2):
         hue = shirt_hue + k * rng.integers(50, 130)
         shirt = colour(hue, rng.integers(90, 250), rng.integers(170, 255))
@@ -51,16 +43,7 @@ def draw_look(rng: Generator) -> Look:
         hair = colour(12, 120, rng.choice([15, 30, 60]))
         shoes = colour(rng.integers(180), 120, 230)
         players.append((shirt, shorts, skin, hair, shoes, colour(rng.integers(180), 60, 240)))
-    distance = rng.uniform(15, 20)
-    return Look(
-        court=colour(court_hue, rng.integers(140, 170), rng.integers(118, 138)),
-        surround=colour(around_hue, rng.integers(90, 130), rng.integers(68, 84)),
-        boards=tuple(colour(rng.integers(180), rng.integers(120, 240), v) for v in (70, 130, 200)),
-        players=tuple(players),
-        light=light,
-        names=tuple(rng.choice(NAMES, 2, replace=False)),
-        camera=(distance, distance * rng.uniform(0.42, 0.52), rng.uniform(70, 75)),
-    )
+    return Look(tuple(players), tuple(rng.choice(NAMES, 2, replace=False)))
 
 
 def drift(times: np.ndarray, rng: Generator) -> np.ndarray:
@@ -72,7 +55,7 @@ def drift(times: np.ndarray, rng: Generator) -> np.ndarray:
 
 def through_lens(canvas: np.ndarray, corner: np.ndarray) -> np.ndarray:
     """The part of the canvas that begins at corner (x, y), as a picture; not a copy."""
-    x, y = corner
+    x, y = corner // 2 * 2  # even: a net of single pixels would flicker in the video's colours
     return canvas[y : y + HEIGHT, x : x + WIDTH]
 
 

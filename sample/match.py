@@ -32,7 +32,7 @@ from tqdm import tqdm
 from cli import run_command
 from files import UserError, write_table
 from sample import scenes
-from sample.court import follow_play, main_camera, play_frames, replay_camera
+from sample.court import follow_shuttle, main_camera, play_frames, replay_camera
 from sample.look import HEIGHT, WIDTH, Look, draw_look, drift
 from sample.players import plan_point
 from sample.score import DESIGNS, Design, draw_panel
@@ -72,9 +72,7 @@ def _draw_shot(shot: list[Scene], look: Look, times: np.ndarray) -> Iterator[np.
         plan = plan_point(
             rng, first.start_sec, shot[-1].end_sec, rally.hits, rally.end_sec, rally.board.server
         )
-        return play_frames(
-            look, main_camera(look, rng), rng, times, plan, follow_play(plan, times, rng)
-        )
+        return play_frames(look, main_camera(), rng, times, plan, follow_shuttle(plan, times, rng))
     if first.kind == "replay":
         plan = plan_point(rng, -1, 12, tuple(np.arange(8) * 1.0), 8.0, 0)
         slow = rng.uniform(0.5, 2.5) + (times - times[0]) * rng.uniform(0.35, 0.5)
@@ -94,7 +92,7 @@ def make_sound(script: list[Scene], duration_sec: float, rng: Generator) -> np.n
     burst = np.arange(int(0.025 * SAMPLE_RATE)) / SAMPLE_RATE
     for rally in (scene for scene in script if scene.kind == "rally"):
         since = np.maximum(seconds - rally.end_sec - 0.2, 0)
-        level += rng.uniform(0.05, 0.15) * since * np.exp(-since / 0.8)
+        level += rng.uniform(0.02, 0.05) * since * np.exp(-since / 0.8)
         for hit in rally.hits:
             knock = np.cos(2 * np.pi * rng.uniform(900, 1900) * burst)
             knock += rng.normal(0, 0.4, len(burst))

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.random import Generator
 
 from sample.look import (
+    BOARDS,
     CANVAS_HEIGHT,
     CANVAS_WIDTH,
     HEIGHT,
+    SURROUND,
     WIDTH,
     Look,
     draw_ellipse,
@@ -25,9 +27,9 @@ from sample.look import (
 
 def closeup_frames(look: Look, rng: Generator, times: np.ndarray) -> Iterator[np.ndarray]:
     """Head and torso of one player, who breathes and turns a little."""
-    blobs = rng.integers(10, 80, (9, 16, 3)) * look.light
-    blobs[rng.integers(4, 9) :] = look.boards[rng.integers(3)]
-    blobs[rng.integers(6, 10) :] = look.surround
+    blobs = rng.integers(10, 80, (9, 16, 3))
+    blobs[rng.integers(4, 9) :] = BOARDS[rng.integers(3)]
+    blobs[rng.integers(6, 10) :] = SURROUND
     size = (CANVAS_WIDTH, CANVAS_HEIGHT)
     background = cv2.resize(blobs.astype(np.uint8), size, interpolation=cv2.INTER_CUBIC)
     shirt, _, skin, hair, _, _ = look.players[rng.integers(2)]
@@ -55,7 +57,7 @@ def crowd_frames(look: Look, rng: Generator, times: np.ndarray) -> Iterator[np.n
     rows, columns = int(rng.integers(4, 8)), int(rng.integers(8, 14))
     high, wide = CANVAS_HEIGHT / rows, CANVAS_WIDTH / columns
     head = int(0.27 * min(high, wide))
-    clothes = (rng.integers(20, 200, (rows, columns, 3)) * look.light).clip(0, 255)
+    clothes = rng.integers(20, 200, (rows, columns, 3)).tolist()
     hair = rng.integers(10, 70, (rows, columns))
     phases, tempo = rng.uniform(0, 6, (rows, columns)), rng.uniform(2, 7, (rows, columns))
     shoulders = np.array([(-1.1, 1), (1.1, 1), (1.8, 5), (-1.8, 5)]) * head
@@ -66,7 +68,7 @@ def crowd_frames(look: Look, rng: Generator, times: np.ndarray) -> Iterator[np.n
             x = int((column + 0.5 * (row % 2)) * wide)
             y = int((row + 0.2) * high + 0.1 * head * bob[row, column])
             body = ((x, y) + shoulders).astype(int)
-            cv2.fillConvexPoly(canvas, body, clothes[row, column])
+            cv2.fillConvexPoly(canvas, body, clothes[row][column])
             cv2.circle(canvas, (x, y), head, [int(hair[row, column])] * 3, -1)
             skin = look.players[(row * column) % 2][2]
             cv2.circle(canvas, (x, y + head // 3), int(0.8 * head), skin, -1)
@@ -75,12 +77,12 @@ def crowd_frames(look: Look, rng: Generator, times: np.ndarray) -> Iterator[np.n
 
 def break_frames(look: Look, rng: Generator, times: np.ndarray, score) -> Iterator[np.ndarray]:
     """An interval board with names and score (2,); a stripe runs over the background."""
-    background = np.full((HEIGHT, WIDTH, 3), look.boards[rng.integers(3)], np.uint8)
+    background = np.full((HEIGHT, WIDTH, 3), BOARDS[rng.integers(3)], np.uint8)
     title, top = rng.choice(["INTERVAL", "GAME BREAK", "MATCH STATISTICS"]), rng.integers(90, 130)
     for time in times:
         picture = background.copy()
         x = int(time * 130 % (WIDTH + 320)) - 160
-        cv2.line(picture, (x, 0), (x - 120, HEIGHT), look.surround, 30)
+        cv2.line(picture, (x, 0), (x - 120, HEIGHT), SURROUND, 30)
         cv2.rectangle(picture, (90, top - 50), (550, top + 150), (45, 35, 30), -1)
         put_text(picture, title, (110, top - 15), 0.8, (255, 255, 255))
         for row, y in ((0, top + 50), (1, top + 110)):

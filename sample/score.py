@@ -37,10 +37,10 @@ class Design(NamedTuple):
 
 
 DESIGNS = [
-    Design(False, False, 0.5, (60, 30, 10), (250, 250, 250), (30, 110, 30), True, True),
-    Design(True, True, 0.6, (235, 235, 235), (30, 30, 30), (210, 190, 170), serving=True),
-    Design(True, False, 0.5, (20, 20, 20), (0, 220, 255), (80, 50, 50), True, serving=True),
-    Design(False, True, 0.55, (20, 20, 120), (255, 255, 255), (20, 20, 70), seeds=True),
+    Design(False, False, 0.5, (70, 50, 40), (235, 235, 235), (40, 90, 40), True, True),
+    Design(True, True, 0.6, (70, 100, 60), (240, 240, 240), (50, 70, 40), serving=True),
+    Design(True, False, 0.5, (40, 40, 40), (90, 210, 230), (80, 60, 60), True, serving=True),
+    Design(False, True, 0.55, (60, 70, 110), (240, 240, 240), (50, 50, 80), seeds=True),
 ]
 
 
@@ -80,13 +80,13 @@ def draw_panel(design: Design, look: Look, board: Board) -> tuple[np.ndarray, tu
         return cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, design.size, 1)[0][0]
 
     names = [name + f" [{k + 2}]" * design.seeds for k, name in enumerate(look.names)]
-    row, cell, left = round(42 * design.size), width("00") + 10, 34 if design.flags else 12
+    row, cell, left = round(42 * design.size), width("00") + 18, 34 if design.flags else 12
     mark = left + max(map(width, names)) + 12
     columns = [*board.games * design.games, board.score]
     first = mark + 12 * design.serving
     panel = np.full((2 * row + 2, first + cell * len(columns), 3), design.plate, np.uint8)
     panel[:, -cell:] = design.accent
-    panel[row : row + 2] = design.text
+    panel[row : row + 2] = design.accent
     for side, name in enumerate(names):
         top, base = side * (row + 2), side * (row + 2) + round(31 * design.size)
         panel[top : top + row, :5] = look.players[side][0]
@@ -97,7 +97,7 @@ def draw_panel(design: Design, look: Look, board: Board) -> tuple[np.ndarray, tu
         if design.serving and side == board.server:
             cv2.circle(panel, (mark, top + row // 2), 4, design.text, -1, cv2.LINE_AA)
         for k, score in enumerate(columns):
-            right = first + cell * (k + 1) - 5
+            right = first + cell * (k + 1) - 9
             place = (right - width(str(score[side])), base)
             put_text(panel, str(score[side]), place, design.size, design.text)
     y = HEIGHT - 16 - len(panel) if design.bottom else 16

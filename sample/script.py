@@ -73,7 +73,7 @@ def write_script(seed: int, duration_sec: float) -> list[Scene]:
         if k < points:
             shot, board = shot + 1, next_serve(board)
             add(before[k], "court")
-            flights = rng.uniform(0.75, 1.25, max(2, round(rallies[k] / rng.uniform(0.9, 1.1))))
+            flights = rng.uniform(0.8, 1.2, max(2, round(rallies[k] / rng.uniform(0.75, 0.85))))
             add(rallies[k], "rally", flights * rallies[k] / flights.sum())
             late = rng.uniform(1, min(2, after[k]))  # until the board says the point
             winner = scenes[-1].winner

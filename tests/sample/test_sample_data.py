@@ -12,7 +12,7 @@ from files import UserError
 from sample import data_set
 from sample.data_set import build_sample, data_or_sample, label_from_truth
 
-SMALL = {"train": [(1, 8)], "validation": [(6, 8)], "test": [(8, 8)]}  # 3 sequences a split
+SMALL = {"train": [(1, 8)], "validation": [(6, 8)], "test": [(8, 8)]}  # 4 sequences a split
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_without_data_a_sample_is_made_that_reads_like_any_data_set(
     assert (folder, synthetic) == (tmp_path / "sample", True)
     assert "SYNTHETIC" in capsys.readouterr().out
     tables = load_splits(folder)
-    assert [len(table) for table in tables.values()] == [3, 3, 3]
+    assert [len(table) for table in tables.values()] == [4, 4, 4]
     assert "real matches" in json.loads((folder / "sample.json").read_text())["about"]
 
 
@@ -88,7 +88,7 @@ def test_a_killed_build_goes_on_where_it_was(small, without_drawing, tmp_path, m
     drawn = video.stat().st_mtime_ns
     build_sample(tmp_path)
     assert video.stat().st_mtime_ns == drawn
-    assert len(pd.read_csv(tmp_path / "train" / "train.csv")) == 3
+    assert len(pd.read_csv(tmp_path / "train" / "train.csv")) == 4
 
 
 def test_a_sample_of_another_version_is_refused(small, tmp_path):
