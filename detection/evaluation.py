@@ -18,6 +18,7 @@ from detection.records import SUFFIX, is_corrected, read_record
 from detection.segment_metrics import measure_match, summarise
 from files import UserError, write_whole
 
+NO_TRUTH = (".log.csv", ".points.csv")  # tables beside those of rallies
 BEYOND_SEC = 1.0  # so far may true rallies go on after what rallies.json takes for the end
 
 
@@ -175,7 +176,7 @@ def _tables(folder: Path) -> dict[str, Path]:
         what = "is no folder" if folder.exists() else "does not exist"
         raise UserError(f"{folder} {what}: give the folder in which the tables are")
     tables = [path for path in sorted(folder.glob("*.csv")) if not path.name.startswith(".")]
-    others = [path for path in tables if path.name.endswith(".log.csv")]
+    others = [path for path in tables if path.name.endswith(NO_TRUTH)]
     return {p.stem: p for p in tables if p not in others and p.name != "probabilities.csv"}
 
 

@@ -63,9 +63,15 @@ def test_one_such_folder_is_found_by_itself(tmp_path, monkeypatch):
     assert find_predicted(Path(".")) == {"final": Path("rallies.csv")}
 
 
-def test_tables_in_a_folder_are_found_but_logs_and_probabilities(tmp_path):
+def test_tables_in_a_folder_are_found_but_logs_points_and_probabilities(tmp_path):
     table = write_marks(tmp_path / "final.csv")
-    for other in ("final.log.csv", "probabilities.csv", "._final.csv", "final.txt"):
+    for other in (
+        "final.log.csv",
+        "final.points.csv",
+        "probabilities.csv",
+        "._final.csv",
+        "final.txt",
+    ):
         (tmp_path / other).write_text("something else\n")
     assert find_predicted(tmp_path) == {"final": table} == find_truth(tmp_path)
 
