@@ -65,9 +65,9 @@ def load_splits(
     """The labelled sequences of each split: a table with sequence (str) and label (0 or 1).
 
     Raises one UserError that lists every problem of every split: missing folders, another number of
-    frames than seq_frames (None: than most labelled ones have), bad labels, duplicates, folders without
-    a label (accepted with allow_unlabelled), empty or one-class splits, a video or frames that
-    appear in two splits, sequences of two kinds. deep decodes every frame and lists those that
+    frames than seq_frames (None: than most labelled ones have), bad labels, duplicates, folders
+    without a label (accepted with allow_unlabelled), empty or one-class splits, a video or frames
+    that appear in two splits, sequences of two kinds. deep decodes every frame and lists those that
     cannot be, too; extract_features finds the same ones later.
     """
     data_dir = Path(data_dir)
