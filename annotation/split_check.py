@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from annotation.labels import COLUMNS, LABELS, labels_path
-from files import UserError, read_table
-from media.frames import FrameError, count_frames, decode_frames, read_bytes
+from annotation.labels import COLUMNS, LABELS
+from files import UserError, labels_path, read_table
+from media.frames import FrameError, count_frames, decode_frames, read_bytes, sequence_folders
 
 SHOWN = 10  # so many names are listed of each problem
 
@@ -35,14 +35,6 @@ class FrameCheck(NamedTuple):
 
     problem: str
     fingerprint: str
-
-
-def sequence_folders(split_dir: Path) -> list[Path]:
-    """The folders of a split's sequences; none where there is no folder sequences/."""
-    folder = split_dir / "sequences"
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
 
 
 def labelled_folders(split_dir: Path) -> list[Path]:
