@@ -43,7 +43,7 @@ def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Mat
     """Reads when a match's frames are, and the marks there are; raises UserError for no video,
     and for marks or proposals that are none."""
     video = open_video(path)
-    video.container.close()
+    video.close()
     table = claim_table(data_dir, path)
     read_marks(table, video.end_sec)
     if proposals and not proposals.is_file():
