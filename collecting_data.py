@@ -36,9 +36,11 @@ def print_results(rows: list[dict]) -> None:
 
 def print_what_next(results: "list[Collected]", data_dir: Path) -> None:
     """How many sequences each split has now, and where their labels go."""
+    from media.frames import sequence_folders  # noqa: PLC0415, spares --help OpenCV
+
     for split in dict.fromkeys(result.split for result in results):
         added = sum(result.added for result in results if result.split == split)
-        in_all = len(list((data_dir / split / "sequences").glob("seq_*")))
+        in_all = len(sequence_folders(data_dir / split))
         print(f"{split}: {added} sequences added, {in_all} in all")
         if added:
             where = "" if data_dir == Path("Data") else f" --data {shlex.quote(str(data_dir))}"

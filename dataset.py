@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from annotation.split_check import (
     check_split,
     frames_in_two_splits,
-    sequence_folders,
+    labelled_folders,
     usual_frames,
 )
 from cli import positive, run_command
@@ -64,9 +64,9 @@ def load_splits(
     """The labelled sequences of each split: a table with sequence (str) and label (0 or 1).
 
     Raises one UserError that lists every problem of every split: missing folders, another number of
-    frames than seq_frames (None: than most sequences have), bad labels, duplicates, folders without
-    a label (accepted with allow_unlabelled), empty or one-class splits, a video or frames that
-    appear in two splits, sequences of two kinds. deep decodes every frame and lists those that
+    frames than seq_frames (None: than most labelled ones have), bad labels, duplicates, folders
+    without a label (accepted with allow_unlabelled), empty or one-class splits, a video or frames
+    that appear in two splits, sequences of two kinds. deep decodes every frame and lists those that
     cannot be, too; extract_features finds the same ones later.
     """
     data_dir = Path(data_dir)
@@ -77,7 +77,7 @@ def load_splits(
             "the synthetic sample, in the project's folder, with: python -m sample.data_set"
         )
     if seq_frames is None:
-        folders = (path for split in splits for path in sequence_folders(data_dir / split))
+        folders = (path for split in splits for path in labelled_folders(data_dir / split))
         seq_frames = usual_frames(folders)
     tables, sources, prints, problems = {}, {}, {}, []
     for split in splits:
@@ -124,17 +124,20 @@ def sequence_kind(data_dir: str | Path, tables: dict[str, pd.DataFrame]) -> Sequ
 
 
 def _recorded(tables: dict[str, pd.DataFrame], sources: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """name (split/sequence), fps and resize of each labelled sequence, as sequences.csv says."""
+    """name (split/sequence), fps, resize of each labelled sequence, as sequences.csv says.
+
+    Of those without a row there has_row is False, and fps the original study's.
+    """
     recorded = []
     for split, table in tables.items():
         rows = sources[split].drop_duplicates("sequence").set_index("sequence")
         fps = rows["fps"].astype(float).to_dict()
         resize = rows["resize"].to_dict()
         recorded += [
-            (f"{split}/{name}", fps.get(name, UNRECORDED_FPS), resize.get(name, ""))
+            (f"{split}/{name}", fps.get(name, UNRECORDED_FPS), resize.get(name, ""), name in fps)
             for name in table["sequence"]
         ]
-    return pd.DataFrame(recorded, columns=["name", "fps", "resize"])
+    return pd.DataFrame(recorded, columns=["name", "fps", "resize", "has_row"])
 
 
 def _commonest(values: pd.Series) -> float:
@@ -150,9 +153,12 @@ def _mixed_kinds(recorded: pd.DataFrame) -> list[str]:
         others = recorded[(recorded["fps"] / usual_fps - 1).abs() > SAME_RATE]
         if len(others):
             usual, other = recorded[recorded["fps"] == usual_fps].iloc[0], others.iloc[0]
+            notes = ["" if each["has_row"] else " (not recorded)" for each in (usual, other)]
+            add_rows = ", or give those without a recorded rate a row in sequences.csv"
             problems.append(
-                f"two rates: {usual['name']} has {usual_fps:g} frames a second, {other['name']} "
-                f"{other['fps']:g}; {remedy} with collecting_data.py --fps {usual_fps:g}"
+                f"two rates: {usual['name']} has {usual_fps:g} frames a second{notes[0]}, "
+                f"{other['name']} {other['fps']:g}{notes[1]}; {remedy} with collecting_data.py "
+                f"--fps {usual_fps:g}{add_rows if any(notes) else ''}"
             )
     firsts = recorded[recorded["resize"] != ""].drop_duplicates("resize")
     if len(firsts) > 1:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 
 
+def labels_path(split_dir: Path) -> Path:
+    """The table of a split's labels."""
+    return split_dir / f"{split_dir.name}.csv"
+
+
 class UserError(Exception):
     """Something its reader can mend: the message names the file and the remedy."""
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotation.change_log import Change, append_changes, log_path, standing, time_now
-from annotation.labels import labels_held, labels_path, read_class_names, read_labels, read_log
+from annotation.labels import labels_held, read_class_names, read_labels, read_log
+from files import labels_path
 
 REPEAT_SHARE = 0.05  # of the answers come back for a second one, unannounced
 REPEAT_AFTER = 20  # answers at least, so that the first one is not just remembered

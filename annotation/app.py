@@ -114,8 +114,8 @@ def get(path: str, answer: Callable[[dict], dict | Response]) -> Route:
     """A route that answers a query in a thread of its own."""
 
     async def endpoint(request: Request) -> Response:
-        found = await run_in_threadpool(answer, dict(request.query_params))
-        return found if isinstance(found, Response) else JSONResponse(found)
+        result = await run_in_threadpool(answer, dict(request.query_params))
+        return result if isinstance(result, Response) else JSONResponse(result)
 
     return Route(path, endpoint)
 
@@ -283,8 +283,8 @@ def take_labels(work: Labelling, body: dict) -> dict:
         raise HTTPException(400, "a sequence is in answers twice")
     time, conflicts = labels.save_labels(split_dir, answers)
     probs = work.probs_of(split_dir)
-    told = {a.sequence: probs[a.sequence] for a in answers if a.sequence in probs}
-    return {"time": time, "conflicts": conflicts, "probs": told}
+    shown = {a.sequence: probs[a.sequence] for a in answers if a.sequence in probs}
+    return {"time": time, "conflicts": conflicts, "probs": shown}
 
 
 def take_repeat(work: Labelling, body: dict) -> dict:

@@ -4,7 +4,6 @@ Whoever changes a label says what it believes is there: where another program or
 put something else meanwhile, that is kept and the caller is told. Imports no torch.
 """
 
-import os
 import re
 from collections import Counter
 from contextlib import AbstractContextManager
@@ -22,7 +21,8 @@ from annotation.change_log import (
     time_now,
     write_with_log,
 )
-from files import UserError, one_writer, read_table, write_table
+from files import UserError, labels_path, one_writer, read_table, write_table
+from media.frames import sequence_names
 
 COLUMNS = ("sequence", "label")
 LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}  # as written by hand or by a spreadsheet
@@ -40,10 +40,6 @@ class Answer:
     seen: str
 
 
-def labels_path(split_dir: Path) -> Path:
-    return split_dir / f"{split_dir.name}.csv"
-
-
 def read_log(split_dir: Path) -> list[Change]:
     """All changes of a split's labels, oldest first."""
     return read_changes(log_path(labels_path(split_dir)))
@@ -52,24 +48,14 @@ def read_log(split_dir: Path) -> list[Change]:
 def list_sequences(split_dir: Path) -> tuple[list[str], list[str]]:
     """(the sequences' names in the order of their numbers, what is wrong with other folders)."""
     try:
-        with os.scandir(split_dir / "sequences") as entries:
-            names = [entry.name for entry in entries if entry.name[0] != "." and _is_folder(entry)]
+        names = sequence_names(split_dir)
     except FileNotFoundError:
         return [], [f"there is no folder {split_dir / 'sequences'}: collect some first"]
     except OSError as error:
         raise UserError(f"{split_dir / 'sequences'}: {error.strerror or error}") from error
     odd = [n for n in names if n != n.strip() or not n.isprintable()]
-    problems = [
-        f"the folder {ascii(name)} cannot stand in a table: rename it" for name in sorted(odd)
-    ]
-    return sorted(sorted(set(names) - set(odd)), key=_by_number), problems
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads back to itself
-        return False
+    problems = [f"the folder {ascii(name)} cannot stand in a table: rename it" for name in odd]
+    return sorted((name for name in names if name not in odd), key=_by_number), problems
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:

@@ -94,7 +94,7 @@ def _collected_matches(
         what = "marks" if video is None else f"marks of {video}"
         raise UserError(f"no {what} in {data_dir / 'matches'}: first labeling.py --match VIDEO")
     if video is not None:
-        owners = owners.with_owner(tables[0].stem, name)
+        owners = owners.with_owner(name)
     collected = pd.concat([table["video"] for table in sources.values()]).unique()
     matches = []
     for path in tables:
@@ -158,9 +158,10 @@ def print_labels_from_marks(
         print("no sequence of a marked match has been collected", file=sys.stderr)
         return 1
     for result in results:
+        rallies = "1 rally" if result.rallies == 1 else f"{result.rallies} rallies"
         print(
-            f"{result.split}, {result.match}: {result.labelled} labelled from {result.rallies} "
-            f"rallies; {result.kept} that a person labelled kept"
+            f"{result.split}, {result.match}: {result.labelled} labelled from {rallies}; "
+            f"{result.kept} that a person labelled kept"
         )
         if result.taken_back:
             print(f"  {result.taken_back} come later: their labels from marks are taken back")

@@ -56,11 +56,12 @@ class MarkOwners:
         sizes = rows_of(self.records, video)["bytes"]
         return sizes.isin([str((self.data_dir / noted).stat().st_size), ""]).all()
 
-    def with_owner(self, table: str, video: str) -> "MarkOwners":
-        """The same with a video that a person has named as a table's.
+    def with_owner(self, video: str) -> "MarkOwners":
+        """The same with a video that a person has named: the table of its name is its own.
 
         Raises UserError where the marks are of another video, whose file is still there.
         """
+        table = match_name(video)
         if self.owner_among(table, [video]) is None:
             noted = self.video_by_table[table]
             raise UserError(
@@ -95,11 +96,21 @@ def claim_table(data_dir: Path, video: Path) -> Path:
     table = match_name(name)
     with one_writer(data_dir / "matches", ".marked.lock", PATIENCE_SEC):
         owners = read_owners(data_dir)
-        rows = owners.with_owner(table, name).video_by_table
-        if rows != owners.video_by_table:
-            notes = pd.DataFrame(list(rows.items()), columns=list(COLUMNS))
-            write_table(data_dir / "marked.csv", notes)
+        if owners.with_owner(name).video_by_table != owners.video_by_table:
+            _note_owner(data_dir / "marked.csv", table, name)
     return marks_path(data_dir, table)
+
+
+def _note_owner(path: Path, table: str, video: str) -> None:
+    """Puts a table's video into marked.csv, whose other rows and further columns stay."""
+    empty = pd.DataFrame(columns=list(COLUMNS), dtype=str)
+    notes = read_table(path, COLUMNS, others=True) if path.exists() else empty
+    if (notes["name"] == table).any():
+        notes.loc[notes["name"] == table, "video"] = video
+    else:
+        row = pd.DataFrame([[table, video]], columns=list(COLUMNS))
+        notes = pd.concat([notes, row], ignore_index=True).fillna("")
+    write_table(path, notes)
 
 
 def tables_by_video(data_dir: Path, videos: list[str]) -> dict[str, Path]:

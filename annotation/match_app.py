@@ -43,7 +43,7 @@ def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Mat
     """Reads when a match's frames are, and the marks there are; raises UserError for no video,
     and for marks or proposals that are none."""
     video = open_video(path)
-    video.container.close()
+    video.close()
     table = claim_table(data_dir, path)
     read_marks(table, video.end_sec)
     if proposals and not proposals.is_file():
@@ -135,14 +135,14 @@ async def send_video(match: Match, request: Request) -> Response:
 
 
 def find_neighbour(match: Match, query: dict) -> dict:
-    """{sec}: when the frame comes on screen that is `step` frames from the one on screen at sec."""
+    """{sec}: when the frame comes on screen that is so many `frames` from that on screen at sec."""
     try:
-        sec, step = float(query["sec"]), int(query["step"])
+        sec, frames = float(query["sec"]), int(query["frames"])
     except (KeyError, ValueError) as error:
-        raise HTTPException(400, "sec should be a number, step a whole one") from error
+        raise HTTPException(400, "sec should be a number, frames a whole one") from error
     if not math.isfinite(sec):
         raise HTTPException(400, "sec should be finite")
-    index = int(np.searchsorted(match.times_sec, sec + 0.001, side="right")) - 1 + step
+    index = int(np.searchsorted(match.times_sec, sec + 0.001, side="right")) - 1 + frames
     last = len(match.times_sec)  # one beyond the last frame: the end of the match
     index = min(max(index, 0), last)
     return {"sec": round(float(np.append(match.times_sec, match.end_sec)[index]), 3)}
@@ -191,10 +191,10 @@ def start_proxy(match: Match) -> dict:
 
 
 def _make_proxy(match: Match) -> None:
-    def on_progress(share: float) -> None:
+    def on_progress(progress: float) -> None:
         if match.stopped.is_set():
             raise UserError(f"{proxy_path(match.path)}: not finished, because the server was ended")
-        match.progress = share
+        match.progress = progress
 
     try:
         make_proxy(match.path, on_progress)

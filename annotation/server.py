@@ -25,10 +25,10 @@ def serve(work: Labelling, routes: list[Route], doing: str, port: int | None, br
     """
     remember_classes(work)
     with listen(port) as listener:
-        found = listener.getsockname()[1]
-        if port is None and found != PORT:
+        actual_port = listener.getsockname()[1]
+        if port is None and actual_port != PORT:
             print(f"port {PORT} is taken, so this is at another one", file=sys.stderr)
-        address = f"http://{LOCAL}:{found}/"
+        address = f"http://{LOCAL}:{actual_port}/"
         print(f"{doing}: {address}\nCtrl-C ends it; what the page showed as saved is on disk")
         sys.stdout.flush()
         if browser:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from annotation.labels import LABELS
-from files import UserError, read_table
-from media.frames import FrameError, count_frames, decode_frames, read_bytes
+from annotation.labels import COLUMNS, LABELS
+from files import UserError, labels_path, read_table
+from media.frames import FrameError, count_frames, decode_frames, read_bytes, sequence_folders
 
 SHOWN = 10  # so many names are listed of each problem
 
@@ -37,12 +37,16 @@ class FrameCheck(NamedTuple):
     fingerprint: str
 
 
-def sequence_folders(split_dir: Path) -> list[Path]:
-    """The folders of a split's sequences; none where there is no folder sequences/."""
-    folder = split_dir / "sequences"
-    if not folder.is_dir():
+def labelled_folders(split_dir: Path) -> list[Path]:
+    """Those of the sequences that have a row in the table of labels.
+
+    None where the table is missing or cannot be read, which check_split reports.
+    """
+    try:
+        names = set(read_table(labels_path(split_dir), COLUMNS)["sequence"])
+    except UserError:
         return []
-    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+    return [folder for folder in sequence_folders(split_dir) if folder.name in names]
 
 
 def usual_frames(folders: Iterable[Path]) -> int:
@@ -57,7 +61,7 @@ def usual_frames(folders: Iterable[Path]) -> int:
 def check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: bool) -> SplitCheck:
     """Checks folders, labels and frames of one split; deep decodes every frame."""
     empty = pd.DataFrame({"sequence": pd.Series(dtype=str), "label": pd.Series(dtype=int)})
-    csv, sequences_dir = split_dir / f"{split_dir.name}.csv", split_dir / "sequences"
+    csv, sequences_dir = labels_path(split_dir), split_dir / "sequences"
     if not split_dir.is_dir():
         return SplitCheck(empty, ["the folder is missing"])
     if not sequences_dir.is_dir():
@@ -70,7 +74,7 @@ def check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: 
         )
         return SplitCheck(empty, [missing])
     try:
-        table = read_table(csv, ("sequence", "label"))
+        table = read_table(csv, COLUMNS)
     except UserError as error:
         return SplitCheck(empty, [str(error)])
 
@@ -162,8 +166,9 @@ def frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, list[str]]]
             ours, theirs = (prints_of_all_frames(each, prints[each][key]) for each in (one, other))
             shared += [(ours[same], theirs[same]) for same in ours.keys() & theirs.keys()]
         if shared:
+            are = "1 sequence is" if len(shared) == 1 else f"{len(shared)} sequences are"
             problems.append(
-                f"{len(shared)} sequences are in both {one} and {other}, to the byte, such as "
+                f"{are} in both {one} and {other}, to the byte, such as "
                 f"{min(shared)[0]} and {min(shared)[1]}: one video, two names? Results on {other} "
                 "would be too good; remove that video from one of them"
             )

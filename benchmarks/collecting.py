@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -70,8 +71,8 @@ def time_ours(video: Path, settings: Settings, data: Path) -> float:
 
 def compare(video: Path, settings: Settings, some: int, scratch: Path, each: int = 0) -> dict:
     """Sequences a second of ours and of the plain ways, which are timed on `some` and on `each`."""
-    end_sec = open_video(video).end_sec
-    starts = settings.starts(end_sec, 30.0)
+    with closing(open_video(video)) as opened:
+        starts = settings.starts(opened.end_sec, 30.0)
     part = starts[:: max(len(starts) // some, 1)][:some]
     half = len(part) // 2
     plain_sec = time_frame_seeking(video, part[:half], scratch / "plain1", each=False)

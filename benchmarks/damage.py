@@ -66,7 +66,7 @@ def ours(path: Path) -> dict[float, np.ndarray]:
             found[start_sec] = np.stack(read_sequence_at(video, start_sec))
         except FrameError:
             continue
-    video.container.close()
+    video.close()
     return found
 
 

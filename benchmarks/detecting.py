@@ -17,6 +17,7 @@ import math
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -96,12 +97,12 @@ def detect_alone(path: Path, model: Path, out: Path, threads: int) -> dict:
 def time_shares(path: Path, weights: str, every: int, threads: int) -> dict[str, float]:
     """Seconds that a minute of a match takes to decode alone, and its backbone alone."""
     torch.set_num_threads(threads)
-    video = open_video(path)
-    steps = min(count_steps(video, every), 1800 // every)
-    began = time.perf_counter()
-    for first in range(0, steps - BATCH_STEPS + 1, BATCH_STEPS):
-        frames, _ = read_steps(video, first, BATCH_STEPS, every)
-    decode_sec = time.perf_counter() - began
+    with closing(open_video(path)) as video:
+        steps = min(count_steps(video, every), 1800 // every)
+        began = time.perf_counter()
+        for first in range(0, steps - BATCH_STEPS + 1, BATCH_STEPS):
+            frames, _ = read_steps(video, first, BATCH_STEPS, every)
+        decode_sec = time.perf_counter() - began
     device = best_device()
     encoder = build_encoder(build_backbone(weights)[0], device, pick_precision("auto", device))
     batches = [torch.from_numpy(frames)] * (steps // BATCH_STEPS)

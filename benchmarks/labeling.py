@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -48,9 +49,9 @@ def make_data(root: Path, sequences: int) -> None:
     """sequences folders of the same drawn second, the first nine in ten labelled."""
     match = root / "match.mp4"
     draw_match(match, seed=1, duration_sec=10)
-    video = open_video(match)
-    frames = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in read_sequence_at(video, 5.0)]
-    video.container.close()
+    with closing(open_video(match)) as video:
+        pictures = read_sequence_at(video, 5.0)
+    frames = [cv2.imencode(".jpg", picture)[1].tobytes() for picture in pictures]
     first = root / "frames"
     first.mkdir()
     for k, frame in enumerate(frames, 1):

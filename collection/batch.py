@@ -20,6 +20,7 @@ from collection.sequences import (
 from collection.sources import is_playlist, read_sources, rows_of, video_name, youtube_id
 from collection.video_index import name_in_split
 from files import UserError, file_sha256
+from media.frames import frame_paths
 from media.video import open_video
 
 FRAME_BYTES = 9_000  # of a JPEG, until those of the split can be weighed
@@ -146,5 +147,6 @@ def _plan(
 def frame_bytes(split_dir: Path) -> float:
     """What a frame of this split takes on disk, by its first sequence if there is one."""
     names = read_sources(split_dir)["sequence"].head(1)
-    files = [f for name in names for f in (split_dir / "sequences" / name).glob("*.jpg")]
-    return sum(f.stat().st_size for f in files) / len(files) if files else FRAME_BYTES
+    folders = [split_dir / "sequences" / name for name in names]
+    files = [path for folder in folders if folder.is_dir() for path in frame_paths(folder)]
+    return sum(path.stat().st_size for path in files) / len(files) if files else FRAME_BYTES

@@ -31,13 +31,14 @@ from collection.video_index import name_in_split
 from files import (
     UserError,
     file_sha256,
+    labels_path,
     one_writer,
     read_table,
     sync_file,
     sync_folder,
     write_table,
 )
-from media.frames import RESIZE, FrameError
+from media.frames import RESIZE, FrameError, count_frames, frame_paths
 from media.video import CLOCK_SEC, Video, open_video, read_sequence_at
 
 PUBLISH_SEC = 1.0  # so often at most is the growing table written
@@ -194,7 +195,7 @@ def _differs(split_dir: Path, before: pd.DataFrame, settings: Settings, rate: fl
         if not math.isclose(float(row.fps), rate, rel_tol=1e-4):
             return f"at {row.fps} frames a second; keep to that with --fps"
         if folder.is_dir():
-            count = sum(path.suffix == ".jpg" for path in folder.iterdir())
+            count = count_frames(folder)
             if count == settings.seq_frames:
                 return ""
             return (
@@ -221,7 +222,8 @@ def _same_pictures(video: Video, split_dir: Path, before: pd.DataFrame, settings
     """Whether the first sequence that is there and that the file gives shows the same."""
     nothing_there = True
     for row in before.itertuples():
-        paths = sorted((split_dir / "sequences" / row.sequence).glob("*.jpg"))
+        folder = split_dir / "sequences" / row.sequence
+        paths = frame_paths(folder) if folder.is_dir() else []
         saved = [cv2.imread(str(path)) for path in paths]
         if len(saved) != settings.seq_frames or any(picture is None for picture in saved):
             continue
@@ -254,7 +256,7 @@ def _problems(video: Video, kept: int, refused: list[str], stopped: list[str]) -
 def highest_number(split_dir: Path, sources: pd.DataFrame) -> int:
     """The highest sequence number in folders, sequences.csv or labels: none is used twice."""
     names = set(os.listdir(split_dir / "sequences")) | set(sources["sequence"])
-    labels = split_dir / f"{split_dir.name}.csv"
+    labels = labels_path(split_dir)
     if labels.exists():
         names |= set(read_table(labels, ("sequence",))["sequence"])
     numbers = [name.removeprefix("seq_") for name in names]
@@ -294,7 +296,7 @@ def publish(split_dir: Path, sources: pd.DataFrame) -> None:
         write_table(split_dir / "sequences.csv", sources)
         _name_folders(split_dir, sources)
     except OSError as error:
-        raise UserError(f"cannot write in {split_dir / 'sequences'}: {error}") from error
+        raise _cannot_write(split_dir, error) from error
 
 
 def recover(split_dir: Path) -> pd.DataFrame:
@@ -309,10 +311,15 @@ def recover(split_dir: Path) -> pd.DataFrame:
             for half_written in table.parent.glob(f".{table.name}.*.part"):
                 half_written.unlink()
     except OSError as error:
-        raise UserError(
-            f"cannot write in {split_dir / 'sequences'}: {error.strerror or error}"
-        ) from error
+        raise _cannot_write(split_dir, error) from error
     return sources
+
+
+def _cannot_write(split_dir: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write in {split_dir / 'sequences'}: {error.strerror or error}; free some space, "
+        "or give yourself the right to write there, then run it again to resume"
+    )
 
 
 def _name_folders(split_dir: Path, sources: pd.DataFrame) -> None:

@@ -3,7 +3,6 @@
 Imports no torch, so that collecting and labelling start at once.
 """
 
-import os
 import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pandas as pd
 
-from files import SPLITS, UserError, read_table, write_table
+from files import SPLITS, UserError, labels_path, read_table, write_table
+from media.frames import count_frames, sequence_folders
 
 NEEDED_COLUMNS = ("sequence", "video", "start_sec", "fps")
 SOURCE_COLUMNS = (*NEEDED_COLUMNS, "resize")  # of sequences.csv as it is written
@@ -142,17 +142,16 @@ def list_collected(data_dir: Path) -> pd.DataFrame:
     videos = []
     for split in SPLITS:
         folder = data_dir / split / "sequences"
-        entries = os.scandir(folder) if folder.is_dir() else ()
-        names = {entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."}
+        names = {path.name for path in sequence_folders(data_dir / split)}
         sources = read_sources(data_dir / split)
         sources = sources[sources["sequence"].isin(names)]
         unrecorded = sorted(names - set(sources["sequence"]))
         others = pd.DataFrame({"sequence": unrecorded, "video": "(not recorded)", "fps": "30"})
-        csv = data_dir / split / f"{split}.csv"
+        csv = labels_path(data_dir / split)
         labels = read_table(csv, ("sequence", "label")) if csv.exists() else None
         labelled = set() if labels is None else set(labels.loc[labels["label"] != "", "sequence"])
         for video, rows in pd.concat([sources, others]).groupby("video", sort=False):
-            frames = len(os.listdir(folder / rows["sequence"].iloc[0]))
+            frames = count_frames(folder / rows["sequence"].iloc[0])
             videos.append(
                 {
                     "video": video,

@@ -71,6 +71,15 @@ def collected_videos(data_dir: Path) -> list[tuple[str, str]]:
     ]
 
 
+def _line_problem(split: str, video: str) -> str:
+    """What is wrong with a line of videos.csv, or nothing."""
+    if not video:
+        return f"a line of {split or 'no split'} names no video: write one there or take it out"
+    if split not in SPLITS:
+        return f"{video}: no split {split!r}; there are {', '.join(SPLITS)}"
+    return ""
+
+
 def read_video_list(data_dir: Path, split: str | None = None) -> list[tuple[str, str]]:
     """(split, video) of each line of videos.csv, or of those of one split.
 
@@ -84,13 +93,8 @@ def read_video_list(data_dir: Path, split: str | None = None) -> list[tuple[str,
             "name videos and a --split on the command line"
         )
     rows = list(read_table(csv, ("split", "video")).itertuples(index=False, name=None))
-    problems = [
-        f"{video or 'a row without a video'}: no split {its_split!r}; there are "
-        + ", ".join(SPLITS)
-        for its_split, video in rows
-        if its_split not in SPLITS or not video
-    ]
-    problems += map(str, index_splits(rows).in_two)
+    problems = [problem for row in rows if (problem := _line_problem(*row))]
+    problems += map(str, index_splits(row for row in rows if row[1]).in_two)
     if problems:
         raise UserError("\n  - ".join([f"{csv}, nothing was collected:", *problems]))
     wanted = [
@@ -106,12 +110,13 @@ def read_video_list(data_dir: Path, split: str | None = None) -> list[tuple[str,
 def read_splits(data_dir: Path) -> SplitIndex:
     """The split of each video by its video_name: those of videos.csv and those collected.
 
-    Raises UserError where one is in two splits.
+    Lines of videos.csv without a video, or with another split, are left out: read_video_list
+    refuses them. Raises UserError where a video is in two splits.
     """
     csv = data_dir / "videos.csv"
     listed = read_table(csv, ("split", "video")) if csv.is_file() else None
     videos = [] if listed is None else list(listed.itertuples(index=False, name=None))
-    videos = [(split, name) for split, name in videos if split in SPLITS]
+    videos = [line for line in videos if not _line_problem(*line)]
     index = index_splits(
         (split, video_name(name if is_address(name) else data_dir / name, data_dir))
         for split, name in videos + collected_videos(data_dir)

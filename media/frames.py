@@ -1,9 +1,10 @@
-"""The frames of a sequence on disk: which files they are, their bytes, their pictures.
+"""Sequences on disk: which folders and files they are, their bytes, their pictures.
 
 Imports no torch, so that collecting and labelling start at once.
 """
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,27 @@ SIZE = 224
 RESIZE = "area"  # how `make_small` does it, as sequences.csv records it
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 NUMBER = re.compile(r"\d+")
+
+
+def sequence_names(split_dir: Path) -> list[str]:
+    """The folders of a split's sequences, hidden ones left out; raises OSError where unreadable."""
+    with os.scandir(split_dir / "sequences") as entries:
+        return sorted(entry.name for entry in entries if entry.name[0] != "." and _is_folder(entry))
+
+
+def sequence_folders(split_dir: Path) -> list[Path]:
+    """The same as paths; none where there is no folder sequences/."""
+    folder = split_dir / "sequences"
+    if not folder.is_dir():
+        return []
+    return [folder / name for name in sequence_names(split_dir)]
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
 
 
 class FrameError(Exception):

@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -113,8 +113,7 @@ def make_proxy(path: str | Path, on_progress: Callable[[float], None]) -> Path:
     writer = f"{os.getpid()}.{threading.get_native_id()}"
     temporary = path.with_name(f".{proxy.name}.{writer}.part")
     _remove_leftovers(path)
-    video = open_video(path)
-    with video.container:  # its streams are gone with it
+    with closing(open_video(path)) as video:
         command = _command(video, temporary)
     try:
         changed_ns = path.stat().st_mtime_ns

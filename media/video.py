@@ -84,6 +84,20 @@ def open_video(path: str | Path) -> Video:
     """Opens a video file; raises UserError for what is missing, no video, or without frames."""
     path = Path(path)
     container, stream, complaints = open_container(path)
+    try:
+        return _read_index(path, container, stream, complaints)
+    except BaseException:
+        container.close()
+        raise
+
+
+def _read_index(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    complaints: bool,  # whether the container's own format complained on opening
+) -> Video:
+    """When each frame of an open file comes on screen, and which are damaged."""
     packets = _read_packets(container, stream)
     if not packets.shown:
         raise UserError(
@@ -92,7 +106,10 @@ def open_video(path: str | Path) -> Video:
         )
     pts = np.array(sorted(packets.shown))
     if complaints and pts[0] * stream.time_base > HOLE_SEC:
-        raise UserError(f"{path}: its beginning is damaged, so no time in it is certain")
+        raise UserError(
+            f"{path}: its beginning is damaged, so no time in it is certain; download or copy it "
+            "again"
+        )
     times_sec = (pts - pts[0]) * float(stream.time_base)
     steps_sec = np.diff(times_sec)
     rate = stream.average_rate or 30
@@ -126,7 +143,7 @@ def open_video(path: str | Path) -> Video:
 def open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoStream, bool]:
     """(container, its main video stream, whether the container's own format complained).
 
-    The same errors as open_video, but for a file without frames. To be closed by the caller.
+    The same errors as open_video, but for a file without frames. The caller closes the container.
     """
     try:
         if path.is_dir():
@@ -146,7 +163,11 @@ def open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoStr
     covers = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if s.codec_context and not s.disposition & covers]
     if not streams:
-        raise UserError(f"{path}: there are no pictures in it, or of a kind that is not known")
+        container.close()
+        raise UserError(
+            f"{path}: there are no pictures in it, or of a kind that is not known; if a player "
+            "shows some, convert it with: ffmpeg -i FILE NEW.mp4"
+        )
     stream = streams[0]
     stream.codec_context.thread_count = 1  # with more, damage is now and then not reported
     stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer"}
@@ -196,37 +217,37 @@ class Packets:
 
 def _read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
     """Reads all packets without decoding them."""
-    found = Packets()
+    summary = Packets()
     previous, latest_pts, latest_dts, complaint = None, 0, None, False
     with _listening() as complaints:
         packets = container.demux(stream)
         while True:
-            said = len(complaints)
+            complaints_before = len(complaints)
             try:
                 packet = next(packets)
             except StopIteration:
                 break
             except UNREADABLE:
-                found.broken = True
+                summary.broken = True
                 break
-            complaint |= len(complaints) > said
+            complaint |= len(complaints) > complaints_before
             if packet.pts is None:
                 continue
             if packet.is_keyframe:
-                found.keys[packet.pts] = packet.pts if packet.dts is None else packet.dts
+                summary.keys[packet.pts] = packet.pts if packet.dts is None else packet.dts
             if packet.is_discard:  # cut away by an edit list: decoded, not shown
                 continue
-            found.shown.add(packet.pts)
+            summary.shown.add(packet.pts)
             if packet.is_corrupt or complaint:
-                found.losses.append((packet.pts, packet.pts))
+                summary.losses.append((packet.pts, packet.pts))
             if complaint and previous is not None:
-                found.losses.append((previous, previous))
+                summary.losses.append((previous, previous))
             if latest_dts is not None and packet.dts is not None and packet.dts < latest_dts:
-                found.losses.append((packet.pts, latest_pts))  # the clock was set back
+                summary.losses.append((packet.pts, latest_pts))  # the clock was set back
             latest_pts, latest_dts = max(latest_pts, packet.pts), packet.dts
             previous, complaint = packet.pts, False
-    found.broken |= complaint
-    return found
+    summary.broken |= complaint
+    return summary
 
 
 def _mark_damaged(video: Video, first: int, last: int) -> None:
@@ -319,14 +340,14 @@ def _decode(video: Video, indices: list[int], pool: ThreadPoolExecutor) -> None:
     while video.position < last:
         expected = max(video.position + 1, first)
         index, frame = next(video.decoder, (len(video.pts), None))
-        found = {index: frame}
+        decoded = {index: frame}
         if video.interlaced and index == expected + 1:  # between them, the second field of a frame
-            found = {expected: shown, index: frame}
+            decoded = {expected: shown, index: frame}
         elif index > expected or index < video.position:
             raise Damage(expected, index)
         video.position, shown = index, frame
-        for k in found.keys() & missing:
-            video.recent[k] = found[k] if k in ahead else _small(found[k], pool)
+        for k in decoded.keys() & missing:
+            video.recent[k] = decoded[k] if k in ahead else _small(decoded[k], pool)
 
 
 def _decode_from(video: Video, key_pts: int) -> Iterator[tuple[int, av.VideoFrame]]:

@@ -94,7 +94,7 @@ def fetch(match: Path | str, data_dir: Path) -> Path:
 
 def make_report(saved: SavedMatch, folder: Path, say: Say) -> None:
     result, detector = saved.result, saved.result.detector
-    with share_bar("a copy that browsers play") as on_progress:
+    with progress_bar("a copy that browsers play") as on_progress:
         played, offset_sec = prepare_video(result.video.path, folder, on_progress)
     facts = Facts(
         model=detector.path.name,
@@ -123,26 +123,26 @@ def make_exports(saved: SavedMatch, cuts: Marks, folder: Path, kinds: list[str],
 def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool, say: Say) -> None:
     """The reel and the clips that are asked for."""
     if reel:
-        with share_bar("reel") as on_progress:
+        with progress_bar("reel") as on_progress:
             made = make_reel(path, cuts, folder / "reel.mp4", on_progress)
         say(f"  {made}")
     if clips:
-        with share_bar("clips") as on_progress:
+        with progress_bar("clips") as on_progress:
             made = make_clips(path, cuts, folder / "clips", on_progress)
         say(f"  {folder / 'clips'}: {len(made)} files")
 
 
 @contextmanager
-def share_bar(title: str) -> Iterator[Callable[[float], None]]:
-    """A bar that appears with the first share (0 to 1) that is told, and only then."""
+def progress_bar(title: str) -> Iterator[Callable[[float], None]]:
+    """A bar that appears with the first progress (0 to 1) that is reported, and only then."""
     bar = None
 
-    def on_progress(share: float) -> None:
+    def on_progress(progress: float) -> None:
         nonlocal bar
-        if bar is None and share < 1:
+        if bar is None and progress < 1:
             bar = tqdm(total=1.0, desc=f"  {title}", leave=False, bar_format=BAR)
         if bar is not None:
-            bar.update(share - bar.n)
+            bar.update(progress - bar.n)
 
     try:
         yield on_progress

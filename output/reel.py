@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def make_reel(
     """
     target = Path(target)
     video, frames = _open(video_path, cuts, [target])
-    with video.container, _workplace(video, target.parent) as folder:
+    with closing(video), _workplace(video, target.parent) as folder:
         os.replace(_join(video, frames, folder, _rising(on_progress)), target)
     on_progress(1.0)
     return target
@@ -115,7 +115,7 @@ def make_clips(
     shares = np.cumsum([0.0, *(cut.length_sec for cut in frames)])
     shares /= shares[-1]
     rising = _rising(on_progress)
-    with video.container, _workplace(video, folder) as temporary:
+    with closing(video), _workplace(video, folder) as temporary:
         for cut, path, *part in zip(frames, paths, shares, shares[1:], strict=False):
             _join(video, [cut], temporary, _within(rising, *part)).rename(temporary / path.name)
         for path in paths:
@@ -138,7 +138,7 @@ def _open(video_path: str | Path, cuts: Marks, targets: list[Path]) -> tuple[Vid
             )
         return video, [_snap(video, start, end) for start, end in cuts]
     except BaseException:
-        video.container.close()
+        video.close()
         raise
 
 

@@ -53,13 +53,13 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What both players and the shuttle do in one shot, around a rally if there are hits."""
+    """What both players and the shuttle do in one shot, around its rally."""
 
     keys: tuple[list[Key], list[Key]]  # of the near player (0) and of the far one (1)
     server: int
     loser: int
     spot: np.ndarray  # the place where the shuttle lands, as the loser sees it
-    landing: float | None  # when it lands, None without a rally
+    landing: float  # when it lands
     picked: float  # when the loser picks it up, infinity for never
     hits: tuple[float, ...]  # the serve first
 
@@ -71,10 +71,9 @@ def plan_point(
     keys = ([], [])
     spot = np.array([rng.uniform(-2.8, 2.8), -rng.uniform(1.0, 6.5)])
     loser, picked = (server + len(hits)) % 2, np.inf
-    if hits:
-        for side in (0, 1):
-            pose = "serve-ready" if side == server else "receive"
-            keys[side].extend(_take_position(rng, start, hits[0], pose))
+    for side in (0, 1):
+        pose = "serve-ready" if side == server else "receive"
+        keys[side].extend(_take_position(rng, start, hits[0], pose))
     for k, hit in enumerate(hits):
         hitter, other = keys[(server + k) % 2], keys[(server + k + 1) % 2]
         if k == 0:
@@ -84,16 +83,12 @@ def plan_point(
             hitter.extend(_strike(rng, hit))
             other.append(Key(hit, BASE + rng.normal(0, 0.4, 2), 0, 0, "ready"))
     for side in (0, 1):
-        if hits:
-            reach = spot + (BASE - spot) * 0.2 if side == loser else BASE + rng.normal(0, 0.5, 2)
-            dive = side == loser and rng.random() < 0.6
-            lunge = "lunge-left" if spot[0] < 0 else "lunge"
-            keys[side].append(Key(landing, reach, 0, 0, lunge if dive else "ready"))
-            time = landing + rng.uniform(0.5, 0.9)
-            keys[side].append(Key(time, reach * 0.97, 0, 0, "stand"))
-        else:
-            place = np.array([rng.uniform(-3, 3), rng.uniform(-6, -1)])
-            keys[side].append(Key(start - 1, place, 0, rng.uniform(-3, 3), "stand"))
+        reach = spot + (BASE - spot) * 0.2 if side == loser else BASE + rng.normal(0, 0.5, 2)
+        dive = side == loser and rng.random() < 0.6
+        lunge = "lunge-left" if spot[0] < 0 else "lunge"
+        keys[side].append(Key(landing, reach, 0, 0, lunge if dive else "ready"))
+        time = landing + rng.uniform(0.5, 0.9)
+        keys[side].append(Key(time, reach * 0.97, 0, 0, "stand"))
         errand = ("pickup", spot) if side == loser and rng.random() < 0.7 else None
         walk = _stroll(rng, keys[side][-1], end, errand)
         keys[side].extend(walk)
@@ -254,9 +249,8 @@ def fly_shuttle(rng: Generator, times: np.ndarray, bodies: list, plan: Plan) -> 
     """
     spot = np.array([*plan.spot, 0.03]) * ((-1, -1, 1) if plan.loser else (1, 1, 1))
     path = np.repeat(spot[None], len(times), 0)
-    if plan.hits:
-        held = times < plan.hits[0]
-        path[held] = bodies[plan.server][held, 8] + (0, 0, 0.06)
+    held = times < plan.hits[0]
+    path[held] = bodies[plan.server][held, 8] + (0, 0, 0.06)
     ends = (*plan.hits, plan.landing)[1:]
     for k, (hit, until) in enumerate(zip(plan.hits, ends, strict=True)):
         hitter, other = bodies[(plan.server + k) % 2], bodies[(plan.server + k + 1) % 2]

@@ -2,7 +2,7 @@
 
 The main camera shows the court before each serve, through the rally, and 2 to 4 s after it; then
 the broadcast cuts away. Rallies fill 55 to 65 % of what the main camera shows, so "court view =
-rally" has an accuracy of 0.72 per second, over 100 scripts of 2 minutes (test_sample_match.py
+rally" has an accuracy of 0.73 per second, over 100 scripts of 2 minutes (test_sample_match.py
 measures it and holds it below 0.85). Between rallies the players stand and move much as they do in
 one, only slower: a single picture says little, its change over time says more.
 """

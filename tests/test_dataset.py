@@ -163,6 +163,15 @@ def test_unlabelled_folders_can_be_passed_over_on_request(data):
     assert len(load_splits(data, allow_unlabelled=True)["test"]) == 2
 
 
+def test_unlabelled_folders_do_not_decide_how_long_the_labelled_ones_are(tmp_path):
+    data = write_data(tmp_path / "Data", (4, 2, 2), frames=6)
+    for k in range(3, 23):
+        write_sequence(data / "test" / "sequences" / f"seq_{k:05d}", 0, seed=k, frames=3)
+    assert len(load_splits(data, allow_unlabelled=True)["train"]) == 4
+    text = problems(data)
+    assert "without a label" in text and "damaged" not in text
+
+
 def test_a_video_in_two_splits_is_found(data):
     sources = data / "test" / "sequences.csv"
     sources.write_text(sources.read_text().replace("test.mp4", "train.mp4"))
@@ -257,7 +266,7 @@ def test_frames_in_two_splits_are_found_whatever_their_video_is_called(data):
     shutil.rmtree(copied)
     shutil.copytree(data / "train" / "sequences" / "seq_00004", copied)
     text = problems(data)
-    assert "1 sequences are in both train and test, to the byte, such as seq_00004" in text
+    assert "1 sequence is in both train and test, to the byte, such as seq_00004" in text
 
 
 def test_frames_in_two_splits_are_found_behind_a_still_that_shares_their_middle(data):
@@ -269,7 +278,7 @@ def test_frames_in_two_splits_are_found_behind_a_still_that_shares_their_middle(
     shutil.copytree(sequences / "seq_00002", copied)
     for path in (sequences / "seq_00004").iterdir():
         shutil.copy(sequences / "seq_00002" / "00016.jpg", path)
-    assert "1 sequences are in both train and test, to the byte" in problems(data)
+    assert "1 sequence is in both train and test, to the byte" in problems(data)
 
 
 def test_a_black_second_in_two_splits_is_no_problem(data):
@@ -351,8 +360,11 @@ def test_two_rates_are_refused_with_a_sequence_of_each_and_what_to_do(data, reco
     if not recorded:  # the original study's, which is 30
         (data / "train" / "sequences.csv").unlink()
     expected = (
-        r"two rates: train/seq_00001 has 30 frames a second, test/seq_00002 50; delete .* collect"
-        r" .* --fps 30"
+        "two rates: train/seq_00001 has 30 frames a second"
+        + ("" if recorded else r" \(not recorded\)")
+        + r", test/seq_00002 50; delete .* collect .* --fps 30"
+        + ("" if recorded else ", or give those without a recorded rate a row in sequences.csv")
+        + "$"
     )
     with pytest.raises(UserError, match=expected) as caught:
         sequence_kind(data, tables)
@@ -360,6 +372,15 @@ def test_two_rates_are_refused_with_a_sequence_of_each_and_what_to_do(data, reco
     with pytest.raises(UserError, match=r"1 problem .*\n.*" + expected):
         load_splits(data)
     assert sequence_kind(data, {"validation": tables["validation"]}).fps == 30
+
+
+def test_a_rate_that_is_not_recorded_is_called_so_among_recorded_ones(data):
+    record(data, "train", fps=25)
+    record(data, "validation", fps=25)
+    (data / "test" / "sequences.csv").unlink()
+    assert "train/seq_00001 has 25 frames a second, test/seq_00001 30 (not recorded);" in problems(
+        data
+    )
 
 
 def test_tables_of_sequences_that_cannot_be_read_are_problems_of_the_data(data):

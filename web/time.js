@@ -8,9 +8,9 @@ export function showHours(endSec) {
 }
 
 export function clock(sec, digits = 0) {
-  const whole = Math.round(Math.max(0, sec) * 10 ** digits) / 10 ** digits;
-  const seconds = (whole % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
-  const minutes = Math.floor(whole / 60);
+  const rounded = Math.round(Math.max(0, sec) * 10 ** digits) / 10 ** digits;
+  const seconds = (rounded % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
+  const minutes = Math.floor(rounded / 60);
   if (!hours) return `${minutes}:${seconds}`;
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${seconds}`;
 }

@@ -49,8 +49,8 @@ export function zoom(factor, around = nowSec()) {
   showSpan(inside - (inside - from) * factor, (to - from) * factor);
 }
 
-// By a share of what is in view.
-export function pan(share) {
+// By a fraction of what is in view.
+export function pan(fraction) {
   const [from, to] = line.view;
-  showSpan(from + share * (to - from), to - from);
+  showSpan(from + fraction * (to - from), to - from);
 }

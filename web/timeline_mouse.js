@@ -13,12 +13,12 @@ const DRAG_PX = 4;  // so far to move an edge that was pressed
 let mouseHandlers = null;
 
 function edgeNear(x) {
-  let found = null, nearest = EDGE_PX;
+  let edgeHit = null, nearest = EDGE_PX;
   for (const edge of mouseHandlers.edges()) {
     const away = Math.abs(toX(line.part, edge.sec) - x);
-    if (away <= nearest) [found, nearest] = [edge, away];
+    if (away <= nearest) [edgeHit, nearest] = [edge, away];
   }
-  return found;
+  return edgeHit;
 }
 
 function grab(event) {

@@ -7,16 +7,16 @@ import { show } from "./single.js";
 import { className, itemNamed, work } from "./work.js";
 
 export async function showAgreement() {
-  const found = await ask("agreement", { split: work.split });
-  const kappa = found.kappa === null ? "is not defined (one class)" : found.kappa?.toFixed(2);
-  $("agreement-what").textContent = found.n === 0
+  const result = await ask("agreement", { split: work.split });
+  const kappa = result.kappa === null ? "is not defined (one class)" : result.kappa?.toFixed(2);
+  $("agreement-what").textContent = result.n === 0
     ? "No sequence has come back for a second answer yet: about one in twenty will, unannounced."
-    : `Cohen's kappa ${kappa}: ${found.same} of ${found.n} blind second answers agree ` +
-      `(95 % interval ${found.same_95.map((share) => share.toFixed(2)).join(" to ")}).` +
-      (found.different.length ? " Answered differently:" : "");
-  $("agreement-list").replaceChildren(...found.different.map((row) => {
-    const told = `${row.sequence}: ${className(row.first)}, then ${className(row.second)}`;
-    const button = make("button", told);
+    : `Cohen's kappa ${kappa}: ${result.same} of ${result.n} blind second answers agree ` +
+      `(95 % interval ${result.same_95.map((bound) => bound.toFixed(2)).join(" to ")}).` +
+      (result.different.length ? " Answered differently:" : "");
+  $("agreement-list").replaceChildren(...result.different.map((row) => {
+    const text = `${row.sequence}: ${className(row.first)}, then ${className(row.second)}`;
+    const button = make("button", text);
     button.addEventListener("click", () => {
       $("agreement").close();
       const item = itemNamed(row.sequence);

@@ -8,21 +8,21 @@ import { isLabel, isOpen, labelName, labelOf, upcoming, view, work } from "./wor
 
 // Another tab or program has labelled them meanwhile: that stays, and is shown from now on.
 export function takeConflicts(conflicts) {
-  const found = new Map(Object.entries(conflicts)), { cells, current } = view;
-  if (!found.size) return false;
-  for (const [name, label] of found) work.labels.set(name, label);
+  const labels = new Map(Object.entries(conflicts)), { cells, current } = view;
+  if (!labels.size) return false;
+  for (const [name, label] of labels) work.labels.set(name, label);
   for (const shown of [current, ...cells]) {
-    if (!shown || !found.has(shown.item.name)) continue;
-    shown.seen = found.get(shown.item.name);
+    if (!shown || !labels.has(shown.item.name)) continue;
+    shown.seen = labels.get(shown.item.name);
     if (isLabel(shown.seen)) shown.value = shown.seen;
   }
   cells.forEach(renderCell);
   renderSequence();
-  const told = [...found].map(([name, label]) => {
+  const kept = [...labels].map(([name, label]) => {
     const cell = cells.find(({ item }) => item.name === name);
     return `${cell ? `number ${CELL_KEYS[cell.k]}, ` : ""}${name} is ${labelName(label)}`;
   });
-  refuse(`NOT SAVED: changed elsewhere meanwhile, and kept: ${told.join("; ")}. ` +
+  refuse(`NOT SAVED: changed elsewhere meanwhile, and kept: ${kept.join("; ")}. ` +
     `To change it, answer again.${cells.length ? " The others are saved." : ""}`);
   return true;
 }
@@ -32,7 +32,7 @@ export async function noteAnswers(items, time) {
   tell("");
   forgetAsked();
   const values = new Map(items.map((item) => [item.name, labelOf(item)]));
-  work.steps.push({ items, times: [time], values });
+  work.changes.push({ items, times: [time], values });
   let due = false;
   for (const item of items) {
     work.answers.push(Date.now());

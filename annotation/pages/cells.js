@@ -46,8 +46,8 @@ export function renderCell(cell) {
   face.className = `face ${value === "1" ? "is-one" : value === "0" ? "is-zero" : ""}`;
   const odd = seen && !isLabel(seen) ? `labelled ${seen}` : "";
   const kept = seen ? `stays ${labelName(seen)}` : "left out";
-  const told = value ? className(value) + (value === seen ? " ✓" : "") : kept;
-  text.textContent = [told, odd, note].filter(Boolean).join(" · ");
+  const answer = value ? className(value) + (value === seen ? " ✓" : "") : kept;
+  text.textContent = [answer, odd, note].filter(Boolean).join(" · ");
   face.setAttribute("aria-label", `Number ${k + 1}: ${text.textContent}`);
   face.setAttribute("aria-pressed", String(value === "1"));
 }

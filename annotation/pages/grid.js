@@ -38,7 +38,7 @@ export async function saveGrid() {
   await saveRepeats(given.filter((cell) => cell.item.repeat), changed.length > 0);
   for (const { item, value } of page) if (!value) item.skipped = true;
   if (!given.length) {
-    work.steps.push({ items: [], times: [], values: new Map(), page: items, depth });
+    work.changes.push({ items: [], times: [], values: new Map(), page: items, depth });
   }
   view.pagesBefore.push(items);
   await openGrid(nextOf(items.at(-1)));
@@ -58,8 +58,9 @@ async function saveLabels(page, changed, depth) {
   let noted = null;
   if (done.length) {
     noted = noteAnswers(done.map(({ item }) => item), saved.time);
-    const step = Object.assign(work.steps.at(-1), { page: page.map(({ item }) => item), depth });
-    for (const { item, value } of page) if (!value) step.values.set(item.name, "");
+    const change = work.changes.at(-1);
+    Object.assign(change, { page: page.map(({ item }) => item), depth });
+    for (const { item, value } of page) if (!value) change.values.set(item.name, "");
   }
   if (takeConflicts(saved.conflicts)) return false;
   await noted;
@@ -74,12 +75,12 @@ async function saveRepeats(repeats, withPage) {
     const { time } = await save("repeat", { split: work.split, sequence: item.name, label: value });
     item.answer = value;
     noteAnswers([item], time);
-    if (withPage) joinLastSteps();
+    if (withPage) joinLastChanges();
   }
 }
 
-function joinLastSteps() {
-  const { items, times, values } = work.steps.pop(), page = work.steps.at(-1);
+function joinLastChanges() {
+  const { items, times, values } = work.changes.pop(), page = work.changes.at(-1);
   page.items.push(...items);
   page.times.push(...times);
   for (const [name, value] of values) page.values.set(name, value);

@@ -19,7 +19,7 @@ async function saveMarks(change) {
     throw new Error("NOT SAVED: the marks were changed elsewhere meanwhile. " +
       "What is there now is shown; do it again if it is still right.");
   }
-  match.steps.push({ time: saved.time, proposals: null });
+  match.changes.push({ time: saved.time, proposals: null });
   tell("");
   renderMatch();
 }
@@ -27,8 +27,8 @@ async function saveMarks(change) {
 // While it plays, what counts is when the key was pressed.
 export const pressedSec = () => (video.paused && !rewindRate ? null : nowSec());
 
-async function neighbour(sec, step) {
-  return (await ask("neighbour", { sec, step })).sec;
+async function neighbour(sec, frames) {
+  return (await ask("neighbour", { sec, frames })).sec;
 }
 
 // When the frame came on screen that is there at sec: for what is to be saved.
@@ -73,7 +73,7 @@ export async function removeChosen() {
 
 export async function remove(mark, proposal) {
   if (proposal) {
-    match.steps.push({ time: null, proposals: match.proposals });
+    match.changes.push({ time: null, proposals: match.proposals });
     dropProposal(mark);
   } else await saveMarks(without(mark));
   match.chosen = null;
@@ -88,14 +88,14 @@ export async function confirmChosen() {
   const { mark, proposal } = match.chosen ?? {};
   if (!proposal) return;
   await saveMarks((marks) => [...marks, mark]);
-  match.steps.at(-1).proposals = match.proposals;
+  match.changes.at(-1).proposals = match.proposals;
   dropProposal(mark);
   chooseMark(mark, "end");
 }
 
 export async function confirmAll() {
   await saveMarks((marks) => [...marks, ...match.proposals]);
-  match.steps.at(-1).proposals = match.proposals;
+  match.changes.at(-1).proposals = match.proposals;
   match.proposals = [];
   match.chosen = null;
   renderMatch();
@@ -107,7 +107,7 @@ export async function moveMarkEdge({ mark, edge, proposal }, sec) {
   if (moved[0] >= moved[1]) throw new Error("The end must come after the start");
   if (same(moved, mark)) return chooseMark(mark, edge, proposal);
   if (proposal) {
-    match.steps.push({ time: null, proposals: match.proposals });
+    match.changes.push({ time: null, proposals: match.proposals });
     match.proposals = match.proposals.map((other) => (same(other, mark) ? moved : other));
   } else {
     if (!match.marks.some((other) => same(other, mark))) throw new Error("That rally is gone");
@@ -139,21 +139,21 @@ export async function undoMark() {
     match.draft = null;
     return renderMatch();
   }
-  const step = match.steps.at(-1) ?? { time: "", proposals: null };
-  if (!step.time && !step.proposals && !confirmed("undo marks")) {
+  const change = match.changes.at(-1) ?? { time: "", proposals: null };
+  if (!change.time && !change.proposals && !confirmed("undo marks")) {
     return tell("That would take back what was marked before you opened this page: again to do it");
   }
   match.chosen = null;
-  if (step.time !== null) {
-    const { marks } = await save("marks/undo", { time: step.time }).catch((error) => {
-      if (!error.unanswered) match.steps.pop();  // it cannot be undone any more
+  if (change.time !== null) {
+    const { marks } = await save("marks/undo", { time: change.time }).catch((error) => {
+      if (!error.unanswered) match.changes.pop();  // it cannot be undone any more
       throw error;
     });
     if (marks === null) tell("There is nothing to undo");
     match.marks = marks ?? match.marks;
   }
-  match.steps.pop();
-  match.proposals = step.proposals ?? match.proposals;
+  match.changes.pop();
+  match.proposals = change.proposals ?? match.proposals;
   return renderMatch();
 }
 

@@ -10,7 +10,7 @@ export const match = {  // and what the server answers to /match
   draft: null,    // where the rally starts whose end is not marked yet
   chosen: null,   // { mark, edge: "start" | "end" | "", proposal }
   dragged: null,  // the same, and the sec at which the mouse holds the edge
-  steps: [],      // { time, proposals }, what Undo takes back
+  changes: [],    // { time, proposals }, what Undo takes back
 };
 
 export const same = (one, other) => one?.[0] === other[0] && one?.[1] === other[1];
@@ -48,9 +48,9 @@ export function renderMatch() {
   const count = match.marks.length, total = match.marks.reduce((sum, [s, e]) => sum + e - s, 0);
   const rallies = count === 1 ? "rally" : "rallies";
   $("match-done").textContent = `${count} ${rallies}, ${clock(total)} in all`;
-  const share = ((100 * total) / match.end_sec).toFixed(1);
+  const percent = ((100 * total) / match.end_sec).toFixed(1);
   const folders = match.table.split(/(?<=[/\\])/).flatMap((name) => [name, make("wbr", "")]);
-  $("match-time").replaceChildren(`${share} % of ${clock(match.end_sec)}; saved in `, ...folders);
+  $("match-time").replaceChildren(`${percent} % of ${clock(match.end_sec)}; saved in `, ...folders);
   $("proposal-tools").hidden = match.proposals.length === 0;
   $("confirm-all").textContent = `Confirm all ${match.proposals.length} proposals`;
   $("confirm").hidden = !match.chosen?.proposal;

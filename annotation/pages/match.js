@@ -88,8 +88,8 @@ function followPlayer() {
 
 // The rally there, none of its edges.
 function markAt(sec) {
-  const found = everyMark().find(({ mark: [start, end] }) => start <= sec && sec <= end);
-  return found ? { ...found, edge: "" } : null;
+  const under = everyMark().find(({ mark: [start, end] }) => start <= sec && sec <= end);
+  return under ? { ...under, edge: "" } : null;
 }
 
 const markMouse = {

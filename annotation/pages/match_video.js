@@ -26,15 +26,15 @@ export async function makeProxy() {
   $("making-what").textContent = `Browsers do not play this file${
     match.why_not ? ` (${match.why_not})` : ""}: a small copy is being made beside it, once.`;
   try {
-    let told = await save("proxy", {});
-    while (told.progress !== null) {
-      $("making-bar").value = told.progress;
-      $("making-share").textContent = `${Math.round(100 * told.progress)} %`;
+    let state = await save("proxy", {});
+    while (state.progress !== null) {
+      $("making-bar").value = state.progress;
+      $("making-share").textContent = `${Math.round(100 * state.progress)} %`;
       await new Promise((done) => { setTimeout(done, ASK_MS); });
-      told = await ask("match");
+      state = await ask("match");
     }
-    if (!told.ready || told.error) throw new Error(told.error || "no copy was made");
-    match.offset_sec = told.offset_sec;
+    if (!state.ready || state.error) throw new Error(state.error || "no copy was made");
+    match.offset_sec = state.offset_sec;
     copied = true;
     playFile();
   } catch (error) {

@@ -13,12 +13,12 @@ export function renderSequence() {
   canvas.className = seen === "1" ? "is-one" : seen === "0" ? "is-zero" : "";
   // The name of a fresh sequence would give away which ones come back for a second answer.
   const all = work.names.length, place = Math.min(work.order.indexOf(item) + 1, all);
-  const told = isLabel(seen) && !item.repeat
+  const title = isLabel(seen) && !item.repeat
     ? `${item.name}: ${className(seen)}` : `Sequence ${place} of ${all}`;
   const odd = seen && !isLabel(seen)
     ? `the table has ${seen} for it, which an answer puts right` : "";
   $("about").textContent = pictures.length
-    ? [told, odd, note].filter(Boolean).join(" · ") : `${item.name}: ${note} · skip it`;
+    ? [title, odd, note].filter(Boolean).join(" · ") : `${item.name}: ${note} · skip it`;
   canvas.setAttribute("aria-label", $("about").textContent);
   const flagged = work.flags.has(item.name);
   $("flag").setAttribute("aria-pressed", String(flagged));

@@ -23,8 +23,9 @@ export async function request(path, options = {}) {
     throw Object.assign(error, { unanswered: true });
   }
   if (answer.ok) return answer;
-  const told = await answer.json().catch(() => ({ error: `the server failed (${answer.status})` }));
-  throw new Error(told.error);
+  const failed = { error: `the server failed (${answer.status})` };
+  const { error } = await answer.json().catch(() => failed);
+  throw new Error(error);
 }
 
 export const ask = async (path, query = {}) =>

@@ -82,8 +82,8 @@ async function refresh() {
   }
   renderSequence();
   if (!changed.length) return null;
-  const told = changed.map(({ item, seen }) => `${item.name} is ${labelName(seen)}`);
-  return refuse(`Changed elsewhere meanwhile: ${told.join(", ")}`);
+  const kept = changed.map(({ item, seen }) => `${item.name} is ${labelName(seen)}`);
+  return refuse(`Changed elsewhere meanwhile: ${kept.join(", ")}`);
 }
 
 function showSequenceHelp() {

@@ -52,9 +52,9 @@ export async function answer(label) {
 
 function tellLast(label, probs) {
   say(`${className(label)} saved, ${work.names.length - doneCount()} left`);
-  const told = probs.map((prob) => `. The model: ${className("1")} ${prob.toFixed(2)}, which ${
+  const verdicts = probs.map((prob) => `. The model: ${className("1")} ${prob.toFixed(2)}, which ${
     modelDiffers(prob, label) ? "differs (← to look again)" : "agrees"}`);
-  $("last").textContent = `Last: ${className(label)}${told.join("")}`;
+  $("last").textContent = `Last: ${className(label)}${verdicts.join("")}`;
 }
 
 export async function skip() {
@@ -62,7 +62,7 @@ export async function skip() {
   if (!current) return;
   tell("");
   current.item.skipped = true;
-  work.steps.push({ skipped: current.item });
+  work.changes.push({ skipped: current.item });
   await show(nextOf(current.item));
 }
 
@@ -89,7 +89,7 @@ export function walk(items) {
   work.order = items;
   work.walking = true;
   work.walked.clear();
-  work.steps = [];
+  work.changes = [];
   return show(nextAfter(-1));
 }
 

@@ -11,30 +11,30 @@ export async function undoAnswer() {
   if (!mayLeave("z")) return null;
   view.turnedAt = -Infinity;
   tell("");
-  const step = work.steps.pop();
-  if (!step) return undoEarlier();
-  if (step.skipped) {
-    step.skipped.skipped = false;
-    return show(step.skipped);
+  const change = work.changes.pop();
+  if (!change) return undoEarlier();
+  if (change.skipped) {
+    change.skipped.skipped = false;
+    return show(change.skipped);
   }
   try {
-    for (const time of step.times) {
+    for (const time of change.times) {
       const left = await takeChanges(await save("undo", { split: work.split, time }));
-      for (const name of left) step.values.delete(name);
+      for (const name of left) change.values.delete(name);
     }
   } catch (error) {
-    work.steps.push(step);
+    work.changes.push(change);
     throw error;
   }
-  for (const item of step.items) {
+  for (const item of change.items) {
     if (item.repeat) item.answer = null;
     else work.walked.delete(item.name);
     work.answers.pop();
   }
-  if (!step.page) return show(step.items[0]);
-  for (const item of step.page) item.skipped = false;
-  view.pagesBefore.length = Math.min(step.depth, view.pagesBefore.length);
-  return openPage(step.page, step.values);
+  if (!change.page) return show(change.items[0]);
+  for (const item of change.page) item.skipped = false;
+  view.pagesBefore.length = Math.min(change.depth, view.pagesBefore.length);
+  return openPage(change.page, change.values);
 }
 
 // Of an earlier session, or of another tab: told first, done when the key is pressed again.

@@ -21,7 +21,7 @@ export function openWork(state) {
     flags: new Set(state.flags),
     walking: state.order === "review",  // through its order, whatever is labelled
     walked: new Set(),
-    steps: [],    // { items, times, values, page, depth } or { skipped }, what Undo takes back
+    changes: [],  // { items, times, values, page, depth } or { skipped }, what Undo takes back
     answers: [],  // when each was given, ms
     repeatAt: Math.floor(Math.random() * state.repeat_every),
   };
@@ -56,12 +56,12 @@ export function nextAfter(index) {
 export const nextOf = (item) => nextAfter(work.order.indexOf(item));
 
 export function upcoming(item, count) {
-  const found = [];
+  const following = [];
   let next = item;
-  while (next && found.length < count) {
+  while (next && following.length < count) {
     next = nextOf(next);
-    if (!next || next === item || found.includes(next)) break;
-    found.push(next);
+    if (!next || next === item || following.includes(next)) break;
+    following.push(next);
   }
-  return found;
+  return following;
 }

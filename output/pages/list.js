@@ -20,10 +20,10 @@ function makeRow(id) {
 }
 
 function stateOf({ id, start, end, dropped }) {
-  const found = report.rallies[id - 1];
+  const detected = report.rallies[id - 1];
   if (dropped) return "dropped";
-  if (!found) return "added";
-  return found[0] === start && found[1] === end ? "" : "moved";
+  if (!detected) return "added";
+  return detected[0] === start && detected[1] === end ? "" : "moved";
 }
 
 function renderRow(rally, k) {

@@ -1,4 +1,4 @@
-// Playing the match: from rally to rally, step by step, and all of it or only the rallies.
+// Playing the match: from rally to rally, by seconds and frames, and all of it or only the rallies.
 
 import { $, say, write } from "../../web/elements.js";
 import { clockSec, nowSec, play, playable, seek, video } from "../../web/player.js";
@@ -14,16 +14,16 @@ const EARLY_SEC = 0.05;  // a player that jumps to a time may land a little befo
 let lastSec = 0;         // the playhead a moment ago
 let onlyRallies = false;
 
-export function step(by) {
+export function seekBy(sec) {
   say("");
-  const sec = within(nowSec() + by, 0, END_SEC);
-  seek(sec);
-  chooseNear(sec);
+  const toSec = within(nowSec() + sec, 0, END_SEC);
+  seek(toSec);
+  chooseNear(toSec);
 }
 
-export function frameStep(by) {
+export function seekByFrames(count) {
   video.pause();
-  step(by * report.frame_sec);
+  seekBy(count * report.frame_sec);
 }
 
 export function goTo(rally) {
@@ -42,7 +42,7 @@ export function jump(by) {
   else say(`There is no rally ${by > 0 ? "after" : "before"} this`);
 }
 
-// After small steps the current rally stays, also in its neighbour: its edge may be wanted there.
+// After small moves the current rally stays, also in its neighbour: its edge may be wanted there.
 export function chooseNear(sec, sticky = true) {
   const here = edited.rallies.filter(({ start, end }) => start <= sec && sec < end);
   const there = here.find((rally) => !rally.dropped) ?? here[0], rally = currentRally();

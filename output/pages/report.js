@@ -14,7 +14,8 @@ import {
 } from "./editing.js";
 import { choose, render } from "./list.js";
 import {
-  chooseNear, follow, frameStep, fullScreen, goTo, jump, noteSeek, refuseVideo, step, toggleOnly,
+  chooseNear, follow, fullScreen, goTo, jump, noteSeek, refuseVideo, seekBy, seekByFrames,
+  toggleOnly,
 } from "./playing.js";
 import {
   asText, currentRally, edited, END_SEC, find, recall, report, STORE_KEY,
@@ -32,8 +33,8 @@ const KEYS = [
 const ACTIONS = {
   n: () => jump(1), ArrowDown: () => jump(1),
   p: () => jump(-1), b: () => jump(-1), ArrowUp: () => jump(-1),
-  " ": togglePlay, ArrowLeft: () => step(-1), ArrowRight: () => step(1),
-  ",": () => frameStep(-1), ".": () => frameStep(1), m: toggleOnly,
+  " ": togglePlay, ArrowLeft: () => seekBy(-1), ArrowRight: () => seekBy(1),
+  ",": () => seekByFrames(-1), ".": () => seekByFrames(1), m: toggleOnly,
   d: () => toggleDropped(currentRally()), a: addRally, z: undo, s: saveTable,
   "[": () => moveEdge("start", nowSec()), i: () => moveEdge("start", nowSec()),
   "]": () => moveEdge("end", nowSec()), o: () => moveEdge("end", nowSec()),
@@ -43,7 +44,7 @@ const ACTIONS = {
 };
 const REPEATED = ["n", "p", "b", "ArrowDown", "ArrowUp", "ArrowLeft", "ArrowRight", ",", "."];
 const WITH_CONTROL = ["z", "s"];
-const whole = $("whole");
+const overview = $("whole");
 const lower = $("lower");
 const curve = { times: report.times_sec, percent: report.percent, stepSec: report.step_sec };
 
@@ -138,7 +139,7 @@ function startReport() {
   $("facts").replaceChildren(...[...report.facts, ...damage].flatMap(([what, value]) => (
     [make("dt", what), make("dd", value)])));
   startPlayer(END_SEC, { onSeek: noteSeek, onRefused: refuseVideo, tell: say });
-  startTimeline({ part: lower, whole }, END_SEC, FIRST_SEC, { content, everyFrame });
+  startTimeline({ part: lower, whole: overview }, END_SEC, FIRST_SEC, { content, everyFrame });
   listenToMouse(mouse);
   render();
   loadVideo(report.url, report.offset_sec);

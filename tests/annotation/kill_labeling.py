@@ -16,7 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from annotation.change_log import log_path, read_changes
-from annotation.labels import Answer, labels_path, read_labels, save_labels, undo
+from annotation.labels import Answer, read_labels, save_labels, undo
+from files import labels_path
 
 
 def answer_and_be_killed(split_dir: Path, number: int, pause_sec: float) -> tuple[set[str], bool]:

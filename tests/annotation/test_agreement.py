@@ -18,8 +18,8 @@ from annotation.agreement import (
     save_repeat,
 )
 from annotation.change_log import log_path, read_changes
-from annotation.labels import Answer, labels_path, read_labels, save_labels, undo
-from files import read_table
+from annotation.labels import Answer, read_labels, save_labels, undo
+from files import labels_path, read_table
 
 pytest_plugins = ["answers"]
 

@@ -367,7 +367,7 @@ DIFFERS = f"  a person's label differs from the marks: {name_of(2)}"
 def test_labels_from_marks_are_told_with_what_a_person_should_look_at(marked, served, capsys):
     assert ended("--data", marked, "--from-match") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "train, match: 5 labelled from 1 rallies; 1 that a person labelled kept",
+        "train, match: 5 labelled from 1 rally; 1 that a person labelled kept",
         "  1 of them come after the last rally and are non-rally: if the match is not marked to "
         "its end, say how far with --until-sec SEC",
         CUT,
@@ -383,7 +383,7 @@ def test_labels_from_marks_are_told_with_what_a_person_should_look_at(marked, se
 def test_nothing_is_labelled_beyond_what_is_said_to_be_marked(marked, capsys):
     assert ended("--data", marked, "--from-match", "--until-sec", "15") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "train, match: 4 labelled from 1 rallies; 1 that a person labelled kept",
+        "train, match: 4 labelled from 1 rally; 1 that a person labelled kept",
         CUT,
         DIFFERS,
     ]
@@ -395,7 +395,7 @@ def test_labels_from_the_marks_of_one_match_are_of_that_one_alone(marked, capsys
     (marked / "matches" / "other.csv").write_text("start_sec,end_sec\n0.000,5.000\n")
     assert ended("--data", marked, "--from-match", marked / "other.mp4") == 0
     told = capsys.readouterr().out.splitlines()
-    assert told == ["test, other: 1 labelled from 1 rallies; 0 that a person labelled kept"]
+    assert told == ["test, other: 1 labelled from 1 rally; 0 that a person labelled kept"]
     assert labels.read_labels(marked / "train") == {name_of(2): "0"}
 
 

@@ -13,7 +13,6 @@ from annotation.agreement import pick_repeat, save_repeat
 from annotation.change_log import log_path, read_changes
 from annotation.labels import (
     Answer,
-    labels_path,
     last_answer,
     list_sequences,
     read_class_names,
@@ -25,7 +24,7 @@ from annotation.labels import (
     undo,
 )
 from dataset import load_splits
-from files import UserError, one_writer, read_table
+from files import UserError, labels_path, one_writer, read_table
 
 ODD_NAMES = [
     "one, two",

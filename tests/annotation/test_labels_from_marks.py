@@ -3,13 +3,13 @@ import shutil
 import numpy as np
 import pytest
 
-from annotation import labels, labels_from_marks
+from annotation import labels_from_marks
 from annotation.change_log import log_path, read_changes
 from annotation.labels import Answer, read_labels, save_labels, undo
 from annotation.labels_from_marks import MatchLabels, inside_sec, label_from_matches, label_of
 from annotation.match_marks import marks_path, match_name, read_marks, save_marks
 from collection.sources import watch_address
-from files import UserError
+from files import UserError, labels_path
 
 ADDRESS = watch_address("RseCk0mwFE8")
 
@@ -129,7 +129,7 @@ def test_doing_it_again_writes_nothing(root):
     collect(root, "final.mp4", ["0", "12"])
     mark(root, "final", (10, 20))
     first = label_from_matches(root)
-    log = log_path(labels.labels_path(root / "train"))
+    log = log_path(labels_path(root / "train"))
     before = log.read_bytes()
     assert label_from_matches(root) == first
     assert log.read_bytes() == before

@@ -33,6 +33,25 @@ def test_claiming_again_changes_nothing(tmp_path):
     assert (data / "marked.csv").stat().st_mtime_ns == before
 
 
+def test_further_columns_of_marked_csv_stay_on_claiming(tmp_path):
+    data, video = tmp_path / "Data", video_at(tmp_path / "final.mp4")
+    data.mkdir()
+    (data / "marked.csv").write_text("name,video,by\nfinal,videos/final.mp4,Ann\nsemi,s.mp4,Bo\n")
+    claim_table(data, video)
+    claim_table(data, video_at(data / "third.mp4"))
+    assert (data / "marked.csv").read_text().splitlines() == [
+        "name,video,by",
+        f"final,{video},Ann",
+        "semi,s.mp4,Bo",
+        "third,third.mp4,",
+    ]
+
+
+def test_a_video_that_nobody_has_noted_is_the_owner_of_the_table_of_its_name(tmp_path):
+    owners = read_owners(tmp_path).with_owner("videos/final.mp4")
+    assert owners.video_by_table == {"final": "videos/final.mp4"}
+
+
 def test_another_file_of_the_same_name_is_refused_while_the_first_is_there(tmp_path):
     data = tmp_path / "Data"
     first = video_at(data / "videos" / "final.mp4")

@@ -116,8 +116,8 @@ def test_the_match_is_all_that_the_page_shows_of_it(data, match_file):
     }
 
 
-def neighbour(client, sec, step):
-    return client.get("/neighbour", params={"sec": sec, "step": step})
+def neighbour(client, sec, frames):
+    return client.get("/neighbour", params={"sec": sec, "frames": frames})
 
 
 def test_the_neighbour_is_the_next_frame_also_where_the_rate_changes(data, tmp_path):
@@ -125,7 +125,7 @@ def test_the_neighbour_is_the_next_frame_also_where_the_rate_changes(data, tmp_p
     path = write_video(tmp_path / "phone.mp4", "30", 100, *variable, "-c:v", "libx264")
     expected = [k / 25 if k < 50 else 2 + (k - 50) / 50 for k in range(100)]
     _, client = serve_match(data, path)
-    for sec, step, frame in [
+    for sec, frames, frame in [
         (0, 1, 1),
         (1.92, 1, 49),
         (1.96, 1, 50),
@@ -139,10 +139,10 @@ def test_the_neighbour_is_the_next_frame_also_where_the_rate_changes(data, tmp_p
         (-5, 0, 0),
         (1.0, -1000, 0),
     ]:
-        told = neighbour(client, sec, step).json()["sec"]
-        assert told == pytest.approx(expected[frame], abs=0.001), (sec, step)
-    for sec, step in [(2.98, 1), (1e300, 1), (2.98, 10**30)]:  # the end is one beyond the last
-        assert neighbour(client, sec, step).json()["sec"] == pytest.approx(3.0, abs=0.021)
+        told = neighbour(client, sec, frames).json()["sec"]
+        assert told == pytest.approx(expected[frame], abs=0.001), (sec, frames)
+    for sec, frames in [(2.98, 1), (1e300, 1), (2.98, 10**30)]:  # the end is one beyond the last
+        assert neighbour(client, sec, frames).json()["sec"] == pytest.approx(3.0, abs=0.021)
 
 
 @pytest.mark.parametrize("name", ["ntsc.mp4", "ntsc.mkv"])
@@ -164,7 +164,7 @@ def test_step_by_step_every_frame_comes_by_and_none_twice(data, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("sec", "step"),
+    ("sec", "frames"),
     [
         ("x", "1"),
         ("1", "x"),
@@ -179,9 +179,9 @@ def test_step_by_step_every_frame_comes_by_and_none_twice(data, tmp_path, name):
         ("1", "nan"),
     ],
 )
-def test_a_neighbour_of_what_is_no_time_is_refused(data, match_file, sec, step):
+def test_a_neighbour_of_what_is_no_time_is_refused(data, match_file, sec, frames):
     _, client = serve_match(data, match_file)
-    told = neighbour(client, sec, step)
+    told = neighbour(client, sec, frames)
     assert told.status_code == 400 and list(told.json()) == ["error"]
     assert client.get("/neighbour").status_code == 400
 
@@ -283,7 +283,7 @@ def check_marks_refused(data, client, marks):
 def test_the_routes_of_a_match_are_closed_to_other_sites_too(data, match_file):
     _, client = serve_match(data, match_file)
     before = everything(data.parent)
-    for path in ("/match", "/video", "/neighbour?sec=0&step=1"):
+    for path in ("/match", "/video", "/neighbour?sec=0&frames=1"):
         assert client.get(path, headers={"sec-fetch-site": "cross-site"}).status_code == 403
         assert client.get(path, headers={"host": "evil.example"}).status_code == 400
     bodies = {"/marks": {"marks": [[0, 1]], "seen": []}, "/marks/undo": {"time": ""}, "/proxy": {}}

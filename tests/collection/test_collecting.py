@@ -11,6 +11,7 @@ from media_server import media_server, stand_in
 from collecting_data import main
 from collection import downloading
 from collection.sources import read_sources
+from collection.video_index import read_splits
 from conftest import write_video
 from files import UserError
 
@@ -114,6 +115,17 @@ def test_a_list_with_one_video_in_two_splits_is_refused_before_anything_is_fetch
     assert "in both train and test" in str(caught.value)
     assert "x.mp4: no split 'all'" in str(caught.value)
     assert not youtube.made
+
+
+def test_lines_without_a_video_are_refused_in_collecting_and_passed_over_by_others(data):
+    (data / "videos.csv").write_text("split,video\ntrain,\ntrain,final.mp4\ntest,\n")
+    with pytest.raises(UserError) as caught:
+        collect(data)
+    assert str(caught.value).split("\n  - ")[1:] == [
+        f"a line of {split} names no video: write one there or take it out"
+        for split in ("train", "test")
+    ]
+    assert read_splits(data).split_by_key == {"final.mp4": "train"}
 
 
 def test_a_list_without_a_video_says_so(data):

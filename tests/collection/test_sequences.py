@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from collection import batch, sequences
-from collection.sequences import Settings, collect_video, recover
+from collection.sequences import Settings, collect_video, publish, recover
 from collection.sources import list_collected, read_records, read_sources
 from conftest import number_in, write_video
 from files import UserError
@@ -281,7 +281,31 @@ def test_what_the_desktop_leaves_among_the_sequences_is_passed_over(video, tmp_p
     data = tmp_path / "Data"
     collect_video(video, data, "train", Settings(5.0))
     (data / "train" / "sequences" / "Thumbs.db").touch()
-    assert list_collected(data)["sequences"].tolist() == [2]
+    for row in read_sources(data / "train").itertuples():
+        (data / "train" / "sequences" / row.sequence / "Thumbs.db").touch()
+    assert list_collected(data)[["sequences", "seconds"]].values.tolist() == [[2, 2.0]]
+    assert collect_video(video, data, "train", Settings(5.0)) == 0
+
+
+def test_sequences_of_png_frames_are_told_to_be_of_the_video_as_well(video, tmp_path):
+    data = tmp_path / "Data"
+    collect_video(video, data, "train", Settings(5.0))
+    for path in (data / "train" / "sequences").glob("*/*.jpg"):
+        cv2.imwrite(str(path.with_suffix(".png")), cv2.imread(str(path)))
+        path.unlink()
+    assert collect_video(video, data, "train", Settings(2.5)) == 2
+
+
+def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "sequences").write_text("no folder")
+    remedy = "cannot write in .*sequences: .*; free some space, or give yourself the right"
+    with pytest.raises(UserError, match=remedy):
+        recover(tmp_path / "train")
+    (tmp_path / "test" / "sequences").mkdir(parents=True)
+    (tmp_path / "test" / "sequences" / ".seq_00001.part").write_text("no folder")
+    with pytest.raises(UserError, match=remedy):
+        publish(tmp_path / "test", read_sources(tmp_path / "test"))
 
 
 @pytest.mark.alone

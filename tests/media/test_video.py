@@ -10,7 +10,7 @@ import pytest
 from conftest import number_in, write_video
 from files import UserError
 from media.frames import FrameError
-from media.video import frames_at, open_video, read_sequence_at
+from media.video import frames_at, open_container, open_video, read_sequence_at
 
 H264 = ["-c:v", "libx264", "-pix_fmt", "yuv420p"]
 OTHER_ENCODINGS = {
@@ -209,6 +209,33 @@ def test_a_file_with_an_index_and_no_frames_is_refused(tmp_path):
     (tmp_path / "none.mp4").write_bytes(data[: data.index(b"mdat") + 4])
     with pytest.raises(UserError, match="no frame in it"):
         open_video(tmp_path / "none.mp4")
+
+
+def test_a_file_that_is_refused_is_closed(tmp_path, monkeypatch):
+    opened, av_open = [], av.open
+
+    def remembering(*arguments, **options):
+        opened.append(av_open(*arguments, **options))
+        return opened[-1]
+
+    write_sound(tmp_path / "sound.mp4")
+    whole = write_video(tmp_path / "v.mp4", "30", 60, *H264, "-movflags", "+faststart").read_bytes()
+    (tmp_path / "none.mp4").write_bytes(whole[: whole.index(b"mdat") + 4])
+    write_video(tmp_path / "late.flv", "30", 60, *H264, "-output_ts_offset", "5")
+    monkeypatch.setattr("av.open", remembering)
+    for name, what in [
+        ("sound.mp4", "no pictures in it.* convert it with"),
+        ("none.mp4", "no frame in it"),
+        ("late.flv", "its beginning is damaged.* download or copy it again"),
+    ]:
+        if name == "late.flv":  # as if FFmpeg had complained of what is before
+            monkeypatch.setattr(
+                "media.video.open_container", lambda path: (*open_container(path)[:2], True)
+            )
+        with pytest.raises(UserError, match=what):
+            open_video(tmp_path / name)
+        with pytest.raises(AssertionError, match="Container is not open"):
+            opened.pop().seek(0)
 
 
 def exact_and_refused(path, whole, starts):
