@@ -20,7 +20,7 @@ from media.frames import FrameError, read_sequence
 
 COLOURS = ("#8a94a6", "#d1495b")  # class 0, class 1
 NOTE = "synthetic data"
-DPI = 80  # sharp enough, and the executed notebook stays below 1 MB
+DPI = 80  # sharp enough to read on a page
 
 
 def _save(figure: Figure, path: str | Path | None, synthetic: bool = False) -> Figure:
