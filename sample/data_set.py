@@ -1,6 +1,6 @@
 """The synthetic sample data set: ten drawn matches, collected and labelled like real ones.
 
-    python -m sample.data_set [--data Data/sample]     # a minute or two on 2 cores
+    python -m sample.data_set [--data Data/sample]     # about two minutes on 2 cores
 
 Five matches for training, two for validation, three for testing; 600 sequences, 2 s apart. The
 labels, and the marked rallies in matches/, come from the drawn truth. A killed run goes on where

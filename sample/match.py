@@ -5,8 +5,8 @@
 writes OUT.mp4 (H.264 + AAC), OUT.csv (start_sec,end_sec of each rally: from the serve's hit to the
 shuttle's landing) and OUT.points.csv (besides, the game, from 1, score_a,score_b before the rally
 and its winner; a is the upper row of the score board). Each hit is a knock in the sound. Everything
-follows from the seed. The command ends by saying how many times faster than real time it drew:
-about 15 at 30 frames per second and 10 at 50, on 2 cores.
+follows from the seed. A minute takes about 10 s of one core's time at 30 frames per second and 15 s
+at 50; the command ends by saying how many times faster than real time it drew.
 """
 
 import argparse
