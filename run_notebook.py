@@ -107,6 +107,8 @@ def strip_outputs(notebook: nbformat.NotebookNode) -> None:
         # A bar that has gone away leaves an empty line behind.
         cell.outputs = [out for out in cell.outputs if out.get("text", "-").strip()]
         for output in cell.outputs:
+            if "text" in output:
+                output.text = output.text.replace(str(Path.home()), "~")
             if png := output.get("data", {}).pop("image/png", None):
                 output.data["image/jpeg"] = as_jpeg(png)
 

@@ -276,3 +276,4 @@ def test_the_committed_notebook_was_executed_and_says_what_it_ran_on():
     assert sum("image/jpeg" in out.get("data", {}) for out in outputs) >= 4
     text = json.dumps([out.get("text") for out in outputs])
     assert "SYNTHETIC" in text and "Backbone weights: " in text
+    assert str(Path.home()) not in text
