@@ -14,7 +14,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,7 +33,7 @@ from extraction.encoder import (
     pick_precision,
 )
 from files import UserError, is_remote, one_writer, write_whole
-from media.frames import FrameError, decode_frames, frame_paths, read_bytes
+from media.frames import FrameError, decode_frames, frame_paths, read_bytes, sequence_names
 
 T = TypeVar("T")
 _drawing = threading.Lock()
@@ -70,14 +69,6 @@ def features_dir(split_dir: str | Path, backbone: nn.Module, precision: str = "f
     return split_dir / "features" / f"resnet18-{backbone_hash(backbone)}-{precision}-{recipe}"
 
 
-@dataclass(frozen=True)
-class Extraction:
-    """What became of a split's features."""
-
-    folder: Path  # <sequence>.safetensors of each sequence, but of those that failed
-    failures: dict[str, str]  # {sequence: why its frames cannot be read}
-
-
 def extract_features(
     split_dir: str | Path,
     sequences: list[str],
@@ -86,32 +77,17 @@ def extract_features(
     seq_frames: int = 30,
     device: torch.device | str = "cpu",
     precision: str = "auto",
+    on_failure: Callable[[str, str], None] | None = None,
 ) -> Path:
-    """The folder of compute_features. Raises UserError at the end, naming every sequence that could
-    not be read; the features of the others are kept."""
-    computed = compute_features(
-        split_dir, sequences, backbone, views, seq_frames, device, precision
-    )
-    refuse_failures(split_dir, computed.failures, len(sequences))
-    return computed.folder
-
-
-def compute_features(
-    split_dir: str | Path,
-    sequences: list[str],
-    backbone: nn.Sequential,
-    views: int = 1,
-    seq_frames: int = 30,
-    device: torch.device | str = "cpu",
-    precision: str = "auto",
-) -> Extraction:
-    """Computes what is missing or out of date of a split's features.
+    """Computes what is missing or out of date of a split's features, and returns their folder.
 
     Each sequence becomes <folder>/<sequence>.safetensors: "features", float32 (views, T, 512).
     A file counts as done when it is whole, holds enough views, and was made from the bytes that
     the frames have now; names, sizes and times of the frames that are as they were vouch for the
     bytes. Memory does not grow with the number of sequences. The encoder is built for the first
-    sequence that needs it. Raises UserError at once when a file cannot be written.
+    sequence that needs it. on_failure gets each sequence that cannot be read, and why; without it,
+    a UserError names them all at the end (the features of the others are kept). Raises UserError at
+    once when a file cannot be written.
     """
     if views < 1:
         raise UserError(f"views must be at least 1 (the sequence itself), not {views}")
@@ -119,7 +95,8 @@ def compute_features(
     precision = pick_precision(precision, device)
     folder = features_dir(split_dir, backbone, precision)
     get_encoder = build_once(lambda: build_encoder(backbone, device, precision))
-    failures = {}
+    failures: dict[str, str] = {}
+    on_failure = on_failure or failures.__setitem__
     title = f"Features {split_dir.name}"
     with (
         one_writer(folder),
@@ -136,8 +113,9 @@ def compute_features(
                 job.result()
                 bar.update(seq_frames)
             except FrameError as error:
-                failures[sequence] = error.reason
-    return Extraction(folder, failures)
+                on_failure(sequence, error.reason)
+    refuse_failures(split_dir, failures, len(sequences))
+    return folder
 
 
 def build_once(build: Callable[[], T]) -> Callable[[], T]:
@@ -287,5 +265,4 @@ def list_sequences(split_dir: Path) -> list[str]:
         raise UserError(
             f"{split_dir} {'has no folder sequences/' if split_dir.is_dir() else 'is not there'}"
         )
-    entries = folder.iterdir()
-    return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+    return sequence_names(split_dir)

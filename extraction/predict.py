@@ -8,7 +8,7 @@ from torch import nn
 
 from collection.sources import SAME_RATE, read_sources
 from extraction.encoder import best_device
-from extraction.features import compute_features, load_features
+from extraction.features import extract_features, load_features
 from files import UserError
 
 
@@ -20,17 +20,22 @@ def predict_sequences(model: nn.Module, split_dir: Path, sequences: list[str]) -
     sequences whose recorded rate is not that of the model's.
     """
     refuse_other_rates(model, split_dir, sequences)
-    seq_frames = model.config.seq_frames
-    computed = compute_features(
-        split_dir, sequences, model.backbone, seq_frames=seq_frames, device=best_device()
+    failures: dict[str, str] = {}
+    folder = extract_features(
+        split_dir,
+        sequences,
+        model.backbone,
+        seq_frames=model.config.seq_frames,
+        device=best_device(),
+        on_failure=failures.__setitem__,
     )
-    for sequence, reason in computed.failures.items():
+    for sequence, reason in failures.items():
         print(f"no suggestion for {sequence}: {reason}", file=sys.stderr)
     probs = {}
     with torch.inference_mode():
         for name in sequences:
-            if name not in computed.failures:
-                features = load_features(computed.folder / f"{name}.safetensors")[:1]
+            if name not in failures:
+                features = load_features(folder / f"{name}.safetensors")[:1]
                 probs[name] = model.classify(features).sigmoid().item()
     return probs
 

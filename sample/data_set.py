@@ -24,7 +24,7 @@ from cli import run_command
 from collection.sequences import Settings, collect_video
 from collection.sources import read_sources
 from dataset import has_data, is_synthetic
-from files import SPLITS, UserError, one_writer, read_table, write_table, write_whole
+from files import SPLITS, UserError, labels_path, one_writer, read_table, write_table, write_whole
 from sample.match import draw_match
 
 VERSION = 3  # to be raised when drawn matches change, so that old samples are not taken for new
@@ -108,7 +108,7 @@ def label_from_truth(data_dir: Path, split: str) -> None:
         start = float(row.start_sec)
         label = label_of(start, start + SEQUENCE_SEC, truth)
         rows.append({"sequence": row.sequence, "label": label})
-    write_table(data_dir / split / f"{split}.csv", pd.DataFrame(rows))
+    write_table(labels_path(data_dir / split), pd.DataFrame(rows))
 
 
 def mark_from_truth(data_dir: Path, split: str) -> None:

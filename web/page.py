@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 INCLUDE = re.compile(r"/\* include ([\w./]+) \*/")
-IMPORT = re.compile(r'^import \{[^}]*\} from "([\w./]+)";\n', re.MULTILINE)
+NAMES = r"\{\s*[\w$]+(?:,\s*[\w$]+)*,?\s*\}"  # as they are: no module renames what it imports
+IMPORT = re.compile(rf'^import {NAMES} from "([\w./]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?function |const |let )", re.MULTILINE)
 
 
