@@ -1,6 +1,6 @@
-"""What a run's numbers are worth: metrics with their 95 % intervals, simpler answers beside them.
+"""Metrics with 95 % intervals, and simple baselines to compare a model with.
 
-results = compute_metrics(labels, probs)         # accuracy, F1, ... and accuracy_95, f1_95, ...
+metrics = compute_metrics(labels, probs)         # accuracy, F1, ... and accuracy_95, f1_95, ...
 """
 
 from pathlib import Path
@@ -25,15 +25,17 @@ from sklearn.preprocessing import StandardScaler
 from dataset import FeatureDataset
 from files import write_table
 
+STUDY_CONFUSION = ((66, 7), (9, 34))  # a row for each true class, a column for each predicted one
+
 
 def compute_metrics(
     labels: np.ndarray, probs: np.ndarray, threshold: float = 0.5, seed: int = 0
 ) -> dict:
     """Metrics of labels (N,) in {0, 1} and probabilities (N,), with 95 % intervals.
 
-    accuracy_95 is Wilson's interval (1927); f1_95, precision_95 and recall_95 are percentile
-    bootstraps of 2,000 resamples. Both take the sequences as independent, which sequences of one
-    match are not quite: the true uncertainty over matches is larger.
+    accuracy_95 is Wilson's interval (1927). f1_95, precision_95 and recall_95 are percentile
+    bootstraps of 2,000 resamples. Both treat sequences as independent. Sequences of one match are
+    not quite, so the uncertainty over new matches is larger.
     """
     labels, predictions = (
         np.asarray(labels).astype(int),
@@ -94,12 +96,24 @@ def logistic_baseline(
 
 
 def majority_baseline(train_set: FeatureDataset, test_set: FeatureDataset) -> np.ndarray:
-    """The training split's commoner class as a probability, 0 or 1, for each test sequence (N,)."""
+    """The training split's commoner class, as probability 0 or 1 for each test sequence (N,)."""
     return np.full(len(test_set), float(train_set.table["label"].mean() > 0.5))
 
 
+def study_metrics() -> dict:
+    """compute_metrics of the original study's result on its 116 test sequences; no roc_auc.
+
+    The study reports accuracy 0.8621, F1 0.8095, precision 0.8293 and recall 0.7907. Only one
+    confusion matrix of 116 sequences gives these: STUDY_CONFUSION. The intervals follow from it.
+    """
+    (true_0, false_1), (false_0, true_1) = STUDY_CONFUSION
+    labels = np.repeat([0, 0, 1, 1], [true_0, false_1, false_0, true_1])
+    predictions = np.repeat([0, 1, 0, 1], [true_0, false_1, false_0, true_1])
+    return compute_metrics(labels, predictions) | {"roc_auc": None, "average_precision": None}
+
+
 def results_table(results: dict[str, dict]) -> pd.DataFrame:
-    """A row for each {name: compute_metrics(...)}, intervals in brackets."""
+    """A row for each {name: compute_metrics(...)}, intervals in brackets; "-" for what is None."""
 
     def cell(metrics: dict, name: str) -> str:
         low, high = metrics[f"{name}_95"]
@@ -107,10 +121,14 @@ def results_table(results: dict[str, dict]) -> pd.DataFrame:
 
     rows = {
         name: {score: cell(metrics, score) for score in ("accuracy", "f1", "precision", "recall")}
-        | {"ROC AUC": f"{metrics['roc_auc']:.3f}", "n": metrics["n"]}
+        | {"ROC AUC": _three_digits(metrics["roc_auc"]), "n": metrics["n"]}
         for name, metrics in results.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _three_digits(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def save_predictions(
@@ -127,7 +145,7 @@ def save_predictions(
 
 
 def most_confident_mistakes(predictions: pd.DataFrame, split: str, count: int) -> pd.DataFrame:
-    """The rows of save_predictions' table that are wrong at one half, the surest first."""
+    """Rows of save_predictions' table that are wrong at threshold 0.5, the most certain first."""
     wrong = predictions[
         (predictions["split"] == split)
         & ((predictions["probability"] > 0.5) != (predictions["label"] == 1))
@@ -137,7 +155,7 @@ def most_confident_mistakes(predictions: pd.DataFrame, split: str, count: int) -
 
 
 class McNemar(NamedTuple):
-    """Two models on the same sequences: how many each alone has right, and the exact p value."""
+    """Sequences that only the first, or only the second of two models gets right; exact p value."""
 
     only_first: int
     only_second: int
@@ -147,7 +165,8 @@ class McNemar(NamedTuple):
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> McNemar:
     """McNemar's exact test (1947) of two models' probabilities (N,) for labels (N,).
 
-    A small p says that chance would not make one of them right so much oftener than the other.
+    p is the probability that chance alone splits the sequences on which one model is right and the
+    other wrong at least as unevenly as they are.
     """
     first_right, second_right = ((probs > 0.5) == (labels == 1) for probs in (first, second))
     only_first = int((first_right & ~second_right).sum())
@@ -158,15 +177,15 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> McNema
 
 
 def compare(labels: np.ndarray, answers: dict[str, np.ndarray]) -> str:
-    """In words, whether the first of two {name: probabilities (N,)} beats the second."""
+    """A sentence that says whether the first of two {name: probabilities (N,)} beats the second."""
     (first, second), test = answers, mcnemar(labels, *answers.values())
     counts = (
-        f"Of {len(labels)} test sequences, the {first} alone is right on {test.only_first}, "
-        f"the {second} alone on {test.only_second}"
+        f"Of {len(labels)} test sequences, only the {first} is right on {test.only_first}, "
+        f"and only the {second} on {test.only_second}"
     )
     if test.only_first == test.only_second:
-        return f"{counts}: they are equally good here."
+        return f"{counts}: neither is better here."
     better = first if test.only_first > test.only_second else second
     p = f"p = {test.p:.3f}" if test.p >= 0.001 else "p < 0.001"
-    sure = "more than chance would give" if test.p < 0.05 else "a difference that chance could give"
-    return f"{counts}: the {better} is ahead, {sure} (McNemar's exact test, {p})."
+    by_chance = "more than chance explains" if test.p < 0.05 else "which may be chance"
+    return f"{counts}: the {better} is ahead, {by_chance} (McNemar's exact test, {p})."

@@ -1,4 +1,4 @@
-"""The pictures of main.ipynb: each function draws one, saves it where told, and returns it."""
+"""The pictures of main.ipynb. Each function draws one, saves it to `path`, and returns it."""
 
 import io
 from pathlib import Path
@@ -54,14 +54,17 @@ def plot_balance(
 def plot_strips(
     folders: list[Path], titles: list[str], path: Path | None = None, synthetic=False
 ) -> Figure:
-    """A row of 6 evenly spaced frames for each sequence folder, under its title."""
-    figure = plt.figure(figsize=(10, 1.95 * len(folders)), layout="constrained", dpi=DPI)
+    """A row of 6 evenly spaced frames for each sequence folder, below its title.
+
+    Raises UserError for a sequence that cannot be read.
+    """
+    figure = plt.figure(figsize=(8, 1.6 * len(folders)), layout="constrained", dpi=DPI)
     rows = figure.subfigures(len(folders), 1, squeeze=False)[:, 0]
     for row, folder, title in zip(rows, folders, titles, strict=True):
         try:
             frames = read_sequence(folder, seq_frames=None)  # (T, 3, H, W)
         except FrameError as error:
-            raise UserError(f"{error}: put its files right, or delete folder and row") from error
+            raise UserError(f"{error}: repair it, or delete its folder and its row") from error
         row.suptitle(title, x=0.01, ha="left", fontsize=10)
         axes = row.subplots(1, 6)
         for ax, k in zip(axes, np.linspace(0, len(frames) - 1, len(axes)).astype(int), strict=True):
@@ -71,7 +74,7 @@ def plot_strips(
 
 
 def plot_history(history: pd.DataFrame, path: Path | None = None, synthetic=False) -> Figure:
-    """Loss and accuracy of training and validation by epoch, the kept epoch marked."""
+    """Training and validation loss and accuracy by epoch; a dotted line at the kept epoch."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained", dpi=DPI)
     best = history["epoch"][history["val_loss"].idxmin()]
     for ax, what in zip(axes, ("loss", "accuracy"), strict=True):
@@ -92,7 +95,7 @@ def plot_test(
     path: Path | None = None,
     synthetic=False,
 ) -> Figure:
-    """Confusion matrix of the first model of {name: probabilities (N,)}; curves of them all."""
+    """ROC and precision-recall curves of {name: probabilities (N,)}; confusion of the first."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.5), layout="constrained", dpi=DPI)
     first = next(iter(probs.values()))
     ConfusionMatrixDisplay.from_predictions(
@@ -120,10 +123,10 @@ def plot_timeline(
     synthetic: bool = False,
     truth: list[tuple[float, float]] = (),
 ) -> Figure:
-    """Probability of play over a match, its rallies shaded, a row for each 5 minutes or more.
+    """Probability of play over a match, with rallies shaded; a row for each 5 minutes or more.
 
-    result is a detection.Result. Stretches that are not known (damage) are hatched; the true
-    rallies, where they are known, are drawn below.
+    result is a detection.detector.Result. Unknown stretches (damage) are hatched. The true rallies,
+    where they are known, are drawn as a line below.
     """
     times_sec, probs, duration_sec = result.times_sec, result.probs, result.video.end_sec
     rows = int(np.clip(np.ceil(duration_sec / 300), 1, 12))
@@ -152,6 +155,6 @@ def plot_timeline(
         f"{result.video.path.name}: {count}, {in_play:.0%} of {duration_sec / 60:.1f} min in play"
     )
     axes[0, 0].set_title(title, parse_math=False)
-    legend = "probability of play; shaded: rallies" + ("; line below: the truth" if truth else "")
+    legend = "probability of play; shaded: rallies" + ("; line: true rallies" if truth else "")
     axes[-1, 0].set_xlabel(f"min:s ({legend})")
     return _save(figure, path, synthetic)

@@ -1,9 +1,9 @@
-"""Runs main.ipynb from the command line and keeps the executed copy with its run.
+"""Runs main.ipynb from the command line. The executed notebook stays in the run's folder.
 
     python run_notebook.py [-p NAME VALUE ...] [--seeds 0 1 2]
 
-Any value of the notebook's parameters cell can be set with -p. With several seeds the notebook
-runs once for each, and a table of the test results with their spread follows.
+-p sets a value of the notebook's parameters cell. With several seeds, the notebook runs once for
+each, and a table shows the test results with their spread.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -24,11 +25,12 @@ from PIL import Image
 from cli import run_command, two_names
 from files import UserError, new_run_dir, write_whole
 
-# UserError and its subclasses: of an error in the kernel no more than the name comes here.
+# UserError and its subclasses. Only the name of an error comes out of the notebook's kernel.
 USER_ERRORS = ("UserError", "NotMarked", "PartlyCollected")
 JPEG_QUALITY = 85
+BAR = re.compile(r"\d+%\|")  # in a line of a tqdm progress bar
 NOTEBOOK = Path(__file__).resolve().with_name("main.ipynb")
-# What the parameters are that the notebook leaves at None, and how to say what is wanted.
+# The types of parameters that are None by default, and how messages name each type.
 UNSET_KINDS = {"weights": str, "standardise": bool, "seq_frames": int, "class_names": tuple}
 KINDS = {
     bool: "true or false",
@@ -42,8 +44,8 @@ KINDS = {
 def run_once(parameters: dict, name: str | None = None) -> dict:
     """Executes the notebook into a new runs/<name>/; returns its metrics, with "run_dir" added.
 
-    Raises UserError when a cell raised one, and lets other errors through. The executed copy, up to
-    that cell, is then kept with what the run had made, if it had made anything.
+    Raises UserError where a cell raised one; other errors pass through. The folder then keeps the
+    notebook up to that cell, unless the run had made nothing else.
     """
     run_dir = new_run_dir(parameters["runs_dir"], name)
     executed = run_dir / "main.ipynb"
@@ -55,17 +57,19 @@ def run_once(parameters: dict, name: str | None = None) -> dict:
         if {*run_dir.iterdir()} <= {executed}:
             shutil.rmtree(run_dir)
             raise UserError(error.evalue) from error
-        raise UserError(f"{error.evalue}\n(the notebook up to there: {run_dir})") from error
+        raise UserError(
+            f"{error.evalue}\n(the notebook up to this error is in {run_dir})"
+        ) from error
     return json.loads((run_dir / "metrics.json").read_text()) | {"run_dir": str(run_dir)}
 
 
 def execute(output: Path, parameters: dict | None = None) -> None:
-    """Executes main.ipynb into output; what its cells print, bars included, appears as it comes.
+    """Executes main.ipynb into `output`; what its cells print appears in the terminal at once.
 
-    Paths in parameters are relative to this process's folder; modules are the project's, whatever
-    else that folder holds.
+    Paths in `parameters` are relative to the current folder. Modules are always the project's, even
+    if the current folder has modules of the same names.
     """
-    # The kernel's bars and ours share a terminal: tqdm cannot ask for its width through the pipe.
+    # Progress bars come through a pipe, where tqdm cannot ask for the terminal's width.
     os.environ.setdefault("TQDM_NCOLS", "100")
     searched = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(NOTEBOOK.parent) not in searched:
@@ -81,7 +85,7 @@ def execute(output: Path, parameters: dict | None = None) -> None:
             stderr_file=err,
             coalesce_streams=True,
             extra_arguments=[
-                # Its own messages (TCP, sockets after Ctrl-C) are of no use to whoever runs this.
+                # The kernel's own messages (sockets, Ctrl-C) do not help a user.
                 "--IPKernelApp.log_level=CRITICAL",
                 "--IPKernelApp.ignore_cwd=True",
             ],
@@ -89,7 +93,7 @@ def execute(output: Path, parameters: dict | None = None) -> None:
 
 
 def execute_in_place() -> None:
-    """Renews the outputs in main.ipynb itself, as its parameters cell says: the repo's own copy."""
+    """Renews the outputs of main.ipynb itself, with the values of its parameters cell."""
     with tempfile.TemporaryDirectory() as folder:
         executed = Path(folder) / "main.ipynb"
         execute(executed)
@@ -99,22 +103,26 @@ def execute_in_place() -> None:
 
 
 def strip_outputs(notebook: nbformat.NotebookNode) -> None:
-    """Takes out of an executed notebook what its readers do not need; pictures become JPEGs."""
+    """Removes from an executed notebook what a reader does not need; pictures become JPEGs.
+
+    That is: paths and times of this machine, progress bars, and empty lines.
+    """
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)  # paths and times of this machine
         part.metadata.pop("execution", None)
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
-        # A bar that has gone away leaves an empty line behind.
-        cell.outputs = [out for out in cell.outputs if out.get("text", "-").strip()]
         for output in cell.outputs:
             if "text" in output:
-                output.text = output.text.replace(str(Path.home()), "~")
+                text = output.text.replace(str(Path.home()), "~")
+                lines = [line for line in text.splitlines(keepends=True) if not BAR.search(line)]
+                output.text = "".join(lines)
             if png := output.get("data", {}).pop("image/png", None):
                 output.data["image/jpeg"] = as_jpeg(png)
+        cell.outputs = [out for out in cell.outputs if out.get("text", "-").strip()]
 
 
 def as_jpeg(png: str) -> str:
-    """A picture in base64, as a notebook keeps it: a third of the size, for the same eye."""
+    """A base64 PNG as a base64 JPEG, a third of the size."""
     jpeg = io.BytesIO()
     with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
         picture.convert("RGB").save(jpeg, "JPEG", quality=JPEG_QUALITY, optimize=True)
@@ -122,7 +130,7 @@ def as_jpeg(png: str) -> str:
 
 
 def result_line(metrics: dict) -> str:
-    """The one line that a run ends with."""
+    """The last line that a run prints."""
     test, (low, high) = metrics["test"], metrics["test"]["accuracy_95"]
     data = "the SYNTHETIC sample" if metrics["synthetic"] else "your data"
     return (
@@ -133,7 +141,7 @@ def result_line(metrics: dict) -> str:
 
 
 def seeds_table(runs: dict[int, dict]) -> str:
-    """A row a seed, accuracies with their 95 % intervals; then mean and standard deviation."""
+    """A row for each seed, with 95 % intervals of accuracy; then mean and standard deviation."""
     models = {
         "RES_LSTM": "test",
         "mean of the frames": "mean_of_frames",
@@ -160,24 +168,24 @@ def seeds_table(runs: dict[int, dict]) -> str:
         for seed, metrics in runs.items():
             low, high = metrics[key]["accuracy_95"]
             table.loc[f"seed {seed}", name] += f" ({low:.3f} to {high:.3f})"
-    note = "Test accuracy with 95 % intervals; McNemar's test: RES_LSTM against mean of the frames"
+    note = "Test accuracy with 95 % intervals. McNemar p: RES_LSTM against mean of the frames."
     return f"{table.to_string()}\n{note}"
 
 
 def read_parameters(given: list[tuple[str, str]], defaults: dict) -> dict:
-    """{name: value} of what stands on the command line, each of the kind that its default has.
+    """{name: value} of `-p NAME VALUE` options, each value of its default's type.
 
-    Raises ValueError for a name that the notebook has not, or a text that is no such value.
+    Raises ValueError for an unknown name, and for a text that is not a value of that type.
     """
     unknown = sorted(name for name, _ in given if name not in defaults or name == "run_dir")
     if unknown:
         known = ", ".join(name for name in defaults if name != "run_dir")
-        raise ValueError(f"no parameter {', '.join(unknown)}; there are: {known}")
+        raise ValueError(f"unknown parameter {', '.join(unknown)}; known ones: {known}")
     return {name: parse_value(name, text, defaults[name]) for name, text in given}
 
 
 def parse_value(name: str, text: str, default: object) -> object:
-    """The value that a text stands for; None only where the default is None."""
+    """The value that a text stands for. "none" is accepted only where the default is None."""
     if default is None and text.lower() == "none":
         return None
     kind = UNSET_KINDS[name] if default is None else type(default)
@@ -192,7 +200,10 @@ def parse_value(name: str, text: str, default: object) -> object:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Run main.ipynb, keep it in runs/<name>/.")
+    parser = argparse.ArgumentParser(
+        description="Run the experiment, main.ipynb, into a new folder runs/NAME/.",
+        epilog="example: python run_notebook.py -p weights random --seeds 0 1 2",
+    )
     parser.add_argument(
         "-p",
         dest="parameters",
@@ -200,15 +211,19 @@ def main(arguments: list[str] | None = None) -> int:
         metavar=("NAME", "VALUE"),
         action="append",
         default=[],
-        help="set a value of the parameters cell, such as: -p weights random",
+        help="set a value of the notebook's parameters cell; may be repeated",
     )
-    parser.add_argument("--name", help="the run's folder under runs/ (default: the time)")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="one run for each")
-    parser.add_argument("--in-place", action="store_true", help="renew main.ipynb's own outputs")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", metavar="SEED", help="one run for each; then a table of all"
+    )
+    parser.add_argument("--name", help="name of the run's folder (default: date and time)")
+    parser.add_argument(
+        "--in-place", action="store_true", help="renew the outputs stored in main.ipynb itself"
+    )
     options = parser.parse_args(arguments)
     if options.in_place:
         if options.parameters or options.seeds or options.name:
-            parser.error("--in-place runs main.ipynb as it is, without other options")
+            parser.error("--in-place takes no other options: it runs main.ipynb as it is")
         execute_in_place()
         return 0
     known = papermill.inspect_notebook(NOTEBOOK)

@@ -13,6 +13,7 @@ from metrics import (
     mcnemar,
     most_confident_mistakes,
     results_table,
+    study_metrics,
 )
 
 
@@ -23,16 +24,30 @@ def answers():
     return labels, np.clip(0.3 * labels + rng.random(116) * 0.7, 0, 1)
 
 
-def test_the_original_studys_interval_comes_out_of_its_counts():
-    labels = np.r_[np.ones(43), np.zeros(73)]
-    probs = np.r_[np.ones(34), np.zeros(9), np.ones(7), np.zeros(66)]  # 100 of 116 right
-    metrics = compute_metrics(labels, probs)
-    assert metrics["confusion"] == [[66, 7], [9, 34]]
+def test_the_studys_metrics_are_those_it_reports_with_our_intervals():
+    metrics = study_metrics()
+    assert metrics["n"] == 116 and metrics["roc_auc"] is None
     assert metrics["accuracy"] == pytest.approx(0.8621, abs=5e-5)
     assert metrics["accuracy_95"] == pytest.approx([0.788, 0.913], abs=5e-4)
     assert metrics["f1"] == pytest.approx(0.8095, abs=5e-5)
     assert metrics["precision"] == pytest.approx(0.8293, abs=5e-5)
     assert metrics["recall"] == pytest.approx(0.7907, abs=5e-5)
+
+
+def test_no_other_confusion_matrix_of_116_gives_the_studys_metrics():
+    reported = {"accuracy": 0.8621, "f1": 0.8095, "precision": 0.8293, "recall": 0.7907}
+    tp, fp, fn = np.meshgrid(*[np.arange(1, 117)] * 3, indexing="ij")
+    tn = 116 - tp - fp - fn
+    found = {
+        "accuracy": (tp + tn) / 116,
+        "f1": 2 * tp / (2 * tp + fp + fn),
+        "precision": tp / (tp + fp),
+        "recall": tp / (tp + fn),
+    }
+    fits = tn >= 0
+    for name, value in reported.items():
+        fits &= np.abs(found[name] - value) <= 5.001e-5
+    assert np.argwhere(fits).tolist() == [[33, 6, 8]]  # one less each: 34, 7, 9
 
 
 def test_bootstrap_intervals_are_scipys(answers):
@@ -72,13 +87,13 @@ def test_the_threshold_decides_what_counts_as_a_rally(answers):
 def test_comparison_counts_what_each_has_right_alone():
     labels = np.ones(40, int)
     ahead = {"a": np.ones(40), "b": np.r_[np.zeros(10), np.ones(30)]}
-    assert "the a alone is right on 10, the b alone on 0" in compare(labels, ahead)
-    assert "the a is ahead, more than chance" in compare(labels, ahead)
+    assert "only the a is right on 10, and only the b on 0" in compare(labels, ahead)
+    assert "the a is ahead, more than chance explains" in compare(labels, ahead)
     behind = {"a": np.r_[0, np.ones(39)], "b": np.ones(40)}
-    assert "the b is ahead, a difference that chance could give" in compare(labels, behind)
+    assert "the b is ahead, which may be chance" in compare(labels, behind)
     assert mcnemar(labels, *behind.values()) == (0, 1, 1.0)
     assert mcnemar(labels, *ahead.values()).p == pytest.approx(2 * 0.5**10)
-    assert "equally good" in compare(labels, {"a": np.ones(40), "b": np.ones(40)})
+    assert "neither is better" in compare(labels, {"a": np.ones(40), "b": np.ones(40)})
 
 
 def test_mistakes_come_surest_first():
