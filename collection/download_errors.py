@@ -56,7 +56,7 @@ class Incomplete(Exception):
     """The download ended without an error, but the file is not complete."""
 
 
-def may_pass(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether a retry may succeed."""
     if isinstance(error, HTTPError):
         return error.code in (403, 429) or error.code >= 500

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from collection.download_errors import BY_HAND, Incomplete, explain, may_pass, words
+from collection.download_errors import BY_HAND, Incomplete, explain, is_transient, words
 from collection.sources import is_address, watch_address, youtube_id
 from files import UserError, one_writer
 from media.frames import FrameError
@@ -26,7 +26,7 @@ WAITS_SEC = (2, 8, 30)  # before each retry
 ENOUGH_LINES = 360  # more than the 224 that a sequence keeps
 MOST_LINES = 720
 SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".m4v")  # of files from another downloader
-FRUITLESS = 8  # requests in a row without a byte, after which the attempt ends
+MAX_EMPTY_REQUESTS = 8  # requests in a row without a byte, after which the attempt ends
 
 
 def find_download(video_id: str, videos_dir: Path) -> Path | None:
@@ -60,12 +60,12 @@ def id_of(address: str | Path) -> str:
 def download(video_id: str, videos_dir: Path, client: str | None = None) -> Path:
     """Downloads a video unless its file exists in videos_dir; returns the file.
 
-    A new file is checked: it has the announced size, and its first and last frames decode. Errors
-    that may pass get three retries. Raises UserError with a remedy.
+    A new file is checked: it has the announced size, and its first and last frames decode.
+    Transient errors get three retries. Raises UserError with a remedy.
     """
     with one_writer(videos_dir):
         downloaded = find_download(video_id, videos_dir)
-        return downloaded or _persist(
+        return downloaded or _retry(
             watch_address(video_id), lambda: _download_once(video_id, videos_dir, client)
         )
 
@@ -79,7 +79,7 @@ def look_up(video_id: str, client: str | None = None) -> tuple[float, int]:
             stream = choose_stream(youtube)
             return float(youtube.length), stream.filesize
 
-    return _persist(watch_address(video_id), once)
+    return _retry(watch_address(video_id), once)
 
 
 def playlist_videos(address: str, client: str | None = None) -> list[str]:
@@ -92,7 +92,7 @@ def playlist_videos(address: str, client: str | None = None) -> list[str]:
             chosen = {"client": client} if client else {}
             return list(pytubefix.Playlist(address, **chosen).video_urls)
 
-    videos = [watch_address(youtube_id(url)) for url in _persist(address, once)]
+    videos = [watch_address(youtube_id(url)) for url in _retry(address, once)]
     if not videos:
         raise UserError(f"{address}: the playlist has no videos; is it private?")
     return videos
@@ -171,11 +171,11 @@ def _download_once(video_id: str, videos_dir: Path, client: str | None) -> Path:
     """
     part, path = videos_dir / f"{video_id}.mp4.part", videos_dir / f"{video_id}.mp4"
 
-    fruitless = []  # requests since the last byte
+    empty = []  # requests since the last byte
 
     def show(_stream, chunk: bytes, _remaining: int) -> None:
         bar.update(len(chunk))
-        fruitless.clear()
+        empty.clear()
 
     with _pytubefix():
         stream = choose_stream(_youtube(video_id, client, show))
@@ -189,7 +189,7 @@ def _download_once(video_id: str, videos_dir: Path, client: str | None) -> Path:
             )
         try:
             bar = tqdm(desc=video_id, total=size, unit="B", unit_scale=True)
-            with bar, _bounded_asking(fruitless):
+            with bar, _limit_empty_requests(empty):
                 stream.download(
                     output_path=str(videos_dir),
                     filename=part.name,
@@ -207,8 +207,8 @@ def _download_once(video_id: str, videos_dir: Path, client: str | None) -> Path:
 
 
 @contextmanager
-def _bounded_asking(fruitless: list) -> Iterator[None]:
-    """Ends a download after FRUITLESS requests in a row without a byte.
+def _limit_empty_requests(empty: list) -> Iterator[None]:
+    """Ends a download after MAX_EMPTY_REQUESTS requests in a row without a byte.
 
     pytubefix itself would repeat them forever.
     """
@@ -217,9 +217,9 @@ def _bounded_asking(fruitless: list) -> Iterator[None]:
     urlopen = pytubefix.request.urlopen
 
     def counted(*arguments, **options):
-        fruitless.append(arguments)
-        if len(fruitless) > FRUITLESS:
-            raise Incomplete(f"{FRUITLESS} responses in a row were empty")
+        empty.append(arguments)
+        if len(empty) > MAX_EMPTY_REQUESTS:
+            raise Incomplete(f"{MAX_EMPTY_REQUESTS} responses in a row were empty")
         return urlopen(*arguments, **options)
 
     pytubefix.request.urlopen = counted
@@ -244,15 +244,15 @@ def _check_video(path: Path) -> None:
         raise Incomplete(f"the downloaded file does not decode: {reason}") from error
 
 
-def _persist(name: str, attempt: Callable):
-    """The result of attempt(). Retries after errors that may pass; turns others into UserError."""
+def _retry(name: str, attempt: Callable):
+    """The result of attempt(). Retries after transient errors; turns others into UserError."""
     for wait_sec in (*WAITS_SEC, None):
         try:
             return attempt()
         except UserError:
             raise
         except Exception as error:
-            if wait_sec is None or not may_pass(error):
+            if wait_sec is None or not is_transient(error):
                 raise UserError(f"{name}: {explain(error)}") from error
             tqdm.write(f"{name}: {words(error)}; trying again in {wait_sec} s", sys.stderr)
             time.sleep(wait_sec)
