@@ -39,7 +39,7 @@ def positive(kind: type, zero: bool = False):
             raise ValueError
         return value
 
-    parse.__name__ = f"positive {kind.__name__}"
+    parse.__name__ = f"{'non-negative' if zero else 'positive'} {kind.__name__}"  # for argparse
     return parse
 
 
