@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         "videos",
         nargs="*",
         metavar="VIDEO",
-        help="a video file, or address of a YouTube video or playlist",
+        help="video file, or address of a YouTube video or playlist",
     )
     add(
         "--split",
