@@ -1,6 +1,6 @@
-"""What the commands share: exit codes, parsers of numbers, --precision and --ray.
+"""What the commands share: exit codes, number parsers, --precision and --ray.
 
-Imports only what starts at once, so that --help does.
+Imports only fast modules, so that --help appears at once.
 """
 
 import argparse
@@ -11,24 +11,27 @@ from pathlib import Path
 
 from files import UserError
 
-PRECISIONS = ("auto", "fp32", "bf16")  # of the backbone's arithmetic
+PRECISIONS = ("auto", "fp32", "bf16")  # of the backbone
 ADDRESS = re.compile(r"auto|local|(ray://)?[^/:\s]+:\d+")  # of a Ray cluster
 
 
 def run_command(main: Callable[[], int]) -> None:
-    """Ends the process with main's exit code; a UserError is one line on stderr and exit code 1."""
+    """Runs main and exits with its code.
+
+    A UserError prints one line on stderr and exits with 1, Ctrl-C with 130.
+    """
     try:
         sys.exit(main())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted: what was finished is kept", file=sys.stderr)
+        print("interrupted; finished work is kept", file=sys.stderr)
         sys.exit(130)
 
 
 def positive(kind: type, zero: bool = False):
-    """A parser of finite numbers above 0 (or of 0, too)."""
+    """A parser of finite numbers above 0; with zero=True it accepts 0 too."""
 
     def parse(text: str):
         value = kind(text)
@@ -36,12 +39,12 @@ def positive(kind: type, zero: bool = False):
             raise ValueError
         return value
 
-    parse.__name__ = f"positive {kind.__name__}"
+    parse.__name__ = f"{'non-negative' if zero else 'positive'} {kind.__name__}"  # for argparse
     return parse
 
 
 def probability(text: str) -> float:
-    """A number between 0 and 1, neither of them included."""
+    """A number between 0 and 1, both excluded."""
     value = float(text)
     if not 0 < value < 1:
         raise ValueError
@@ -49,7 +52,7 @@ def probability(text: str) -> float:
 
 
 def two_names(names: list[str]) -> list[str]:
-    """What labels 0 and 1 mean; ValueError unless they are two different names."""
+    """The names of labels 0 and 1, stripped; ValueError unless they are two different names."""
     stripped = [name.strip() for name in names]
     if len(stripped) != 2 or "" in stripped or stripped[0] == stripped[1]:
         raise ValueError
@@ -57,22 +60,32 @@ def two_names(names: list[str]) -> list[str]:
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """--precision and --ray, of the commands that run the backbone on one machine or many."""
+    """Adds --precision and --ray, for the commands that run the backbone."""
     add = parser.add_argument
-    add("--precision", choices=PRECISIONS, default="auto", help="auto: what is quickest here")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the backbone; auto (the default): bf16 where the processor supports it, else fp32",
+    )
     add(
         "--ray",
         nargs="?",
         const="",
         metavar="ADDRESS",
-        help="HOST:PORT of a Ray cluster (this machine)",
+        help="use Ray: the cluster at HOST:PORT; without ADDRESS, that of RAY_ADDRESS or a new one "
+        "on this machine",
     )
 
 
 def split_address(ray: str | None, names: list[str]) -> tuple[str | None, list[str]]:
-    """(address, names) of `--ray [ADDRESS]`, which takes the name behind it for an address."""
+    """(address, names) of `--ray [ADDRESS] NAME ...`.
+
+    argparse takes the word after --ray for the address. A word that is no address goes back to the
+    front of the names. Raises UserError if it is no file or folder either.
+    """
     if not ray or ADDRESS.fullmatch(ray):
         return ray, names
     if "/" not in ray and not Path(ray).exists():
-        raise UserError(f"--ray {ray}: that is neither there nor an address, HOST:PORT")
+        raise UserError(f"--ray {ray}: no such file or folder; an address needs a port, HOST:PORT")
     return "", [ray, *names]

@@ -1,13 +1,13 @@
-"""YouTube addresses and video files become one-second sequences of 30 frames, ready for labelling.
+"""Turns YouTube videos and video files into one-second sequences of 30 frames, to be labelled.
 
-    python collecting_data.py                                 # all of Data/videos.csv
+    python collecting_data.py                                 # all videos of Data/videos.csv
     python collecting_data.py ADDRESS_OR_FILE ... --split train
     python collecting_data.py --list                          # what has been collected
 
-A sequence starts every interval; its frame k is the one on screen at start + k/fps, picked by
-timestamp, so a sequence lasts as long whatever the file's own rate. Run it again to resume:
-finished videos are skipped. An hour at 1280x720 with 30 s between sequences takes about half a
-minute.
+A sequence starts every 30 s (--interval-sec). Its frame k is the one on screen at start + k/fps,
+picked by timestamp, so a sequence covers one second whatever the frame rate of the file. Run it
+again to resume; finished videos are skipped. An hour at 1280x720 with a sequence every 30 s takes
+about half a minute.
 """
 
 import argparse
@@ -22,9 +22,18 @@ from files import SPLITS
 if TYPE_CHECKING:
     from collection.batch import Collected
 
+DESCRIPTION = """\
+Make one-second sequences out of videos.
+
+  python collecting_data.py                          # all of Data/videos.csv
+  python collecting_data.py final.mp4 --split train
+
+Run it again to resume; finished videos are skipped.
+"""
+
 
 def print_results(rows: list[dict]) -> None:
-    """A table of what became of each video, its result to the left: that can be a long line."""
+    """Prints a table with one row per video; the result, often a long text, is aligned left."""
     import pandas as pd  # noqa: PLC0415, spares --help 0.3 s
 
     if rows:
@@ -35,43 +44,98 @@ def print_results(rows: list[dict]) -> None:
 
 
 def print_what_next(results: "list[Collected]", data_dir: Path) -> None:
-    """How many sequences each split has now, and where their labels go."""
+    """Prints how many sequences each split has now, and the command that labels them."""
     from media.frames import sequence_folders  # noqa: PLC0415, spares --help OpenCV
 
     for split in dict.fromkeys(result.split for result in results):
         added = sum(result.added for result in results if result.split == split)
         in_all = len(sequence_folders(data_dir / split))
-        print(f"{split}: {added} sequences added, {in_all} in all")
+        noun = "sequence" if added == 1 else "sequences"
+        print(f"{split}: {added} {noun} added, {in_all} in all")
         if added:
             where = "" if data_dir == Path("Data") else f" --data {shlex.quote(str(data_dir))}"
             print(f"next: python labeling.py --split {split}{where}")
 
 
 def parse_fps(text: str) -> float | None:
-    """A rate above 0, or None for "native"."""
-    return None if text == "native" else positive(float)(text)
+    """Frames per second, above 0, or None for "native"."""
+    try:
+        return None if text == "native" else positive(float)(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f'{text} is neither a rate above 0 nor "native"'
+        ) from error
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Make one-second sequences out of videos.")
-    add = parser.add_argument
-    add("videos", nargs="*", metavar="VIDEO", help="YouTube addresses, playlists, video files")
-    add("--split", choices=SPLITS, help="where they go; without videos, which of videos.csv")
-    add("--data", default="Data", type=Path, help="the data folder (Data)")
-    add("--list", action="store_true", help="list what has been collected")
-    add("--dry-run", action="store_true", help="say how many sequences and how much disk, no more")
-    add("--interval-sec", type=positive(float), default=30.0, help="from start to start (30)")
-    add("--seq-frames", type=positive(int), default=30, help="frames a sequence (30)")
-    add("--fps", type=parse_fps, default=30.0, help='rate, or "native": consecutive frames (30)')
-    add("--start-sec", type=positive(float, zero=True), default=0.0, help="skip what is before (0)")
-    add("--end-sec", type=positive(float), default=float("inf"), help="skip what is after")
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add, seconds = parser.add_argument, positive(float, zero=True)
+    add(
+        "videos",
+        nargs="*",
+        metavar="VIDEO",
+        help="video file, or address of a YouTube video or playlist",
+    )
+    add(
+        "--split",
+        choices=SPLITS,
+        help="the split of the videos; without VIDEO, only this split of videos.csv",
+    )
+    add("--list", action="store_true", help="list what has been collected, and stop")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print how many sequences and MB it would add, and stop",
+    )
+    add("--data", default="Data", type=Path, metavar="DIR", help="data folder (default: Data)")
+    add(
+        "--interval-sec",
+        type=positive(float),
+        default=30.0,
+        metavar="SEC",
+        help="from one start to the next (default: 30)",
+    )
+    add(
+        "--start-sec",
+        type=seconds,
+        default=0.0,
+        metavar="SEC",
+        help="skip what comes before (default: 0)",
+    )
+    add(
+        "--end-sec",
+        type=positive(float),
+        default=float("inf"),
+        metavar="SEC",
+        help="skip what comes after (default: to the end)",
+    )
+    add(
+        "--seq-frames",
+        type=positive(int),
+        default=30,
+        metavar="N",
+        help="frames per sequence (default: 30)",
+    )
+    add(
+        "--fps",
+        type=parse_fps,
+        default=30.0,
+        metavar="FPS",
+        help='frames per second, or "native": consecutive frames of the file (default: 30)',
+    )
     add(
         "--keep-video",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="keep downloads in DATA/videos once their sequences are there (yes)",
+        help="keep downloaded videos in DIR/videos (default: yes)",
     )
-    add("--client", help="the client that pytubefix poses as, such as WEB (its own choice)")
+    add(
+        "--client",
+        metavar="NAME",
+        help="client for pytubefix, such as WEB (default: its choice)",
+    )
     return parser
 
 
@@ -79,14 +143,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.videos and not (options.split or options.list):
-        parser.error("which split? give --split train, validation or test")
+        parser.error("the videos need a split: add --split train, validation or test")
     if options.start_sec >= options.end_sec and not options.list:
         parser.error("--end-sec must be after --start-sec")
     return collect(options)
 
 
 def collect(options: argparse.Namespace) -> int:
-    """Lists, plans or collects, as the options say; returns the exit code."""
+    """Lists, plans or collects, as the options say, and returns the exit code."""
     from collection import (  # noqa: PLC0415, spares --help OpenCV, PyAV and pandas
         batch,
         downloading,
@@ -97,7 +161,11 @@ def collect(options: argparse.Namespace) -> int:
 
     if options.list:
         table = sources.list_collected(options.data)
-        print(table.to_string(index=False) if len(table) else f"nothing in {options.data} yet")
+        print(
+            table.to_string(index=False)
+            if len(table)
+            else f"nothing collected in {options.data} yet"
+        )
         return 0
     if options.client:
         downloading.check_client(options.client)
@@ -113,7 +181,7 @@ def collect(options: argparse.Namespace) -> int:
         need = sum(plan.mb + plan.download_mb for plan in plans)
         folder = options.data if options.data.is_dir() else "."
         free = shutil.disk_usage(folder).free / 1e6
-        print(f"about {need:.0f} MB in all; {free:.0f} MB are free")
+        print(f"about {need:.0f} MB needed; {free:.0f} MB free")
         failed = [*expanded.failed, *(plan for plan in plans if plan.problem)]
     else:
         results = batch.collect_all(

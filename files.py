@@ -1,6 +1,6 @@
-"""What every part shares about the disk: whole writes, tables, one writer at a time, clear errors.
+"""What all parts share about files: atomic writes, CSV tables, one writer at a time, clear errors.
 
-Imports no torch, and pandas only to read a table, so that collecting and labelling start at once.
+Imports no torch, and pandas only to read a table, so that collecting and labelling start fast.
 """
 
 import hashlib
@@ -25,28 +25,28 @@ SPLITS = ("train", "validation", "test")
 
 
 def labels_path(split_dir: Path) -> Path:
-    """The table of a split's labels."""
+    """The path of a split's label table, such as Data/train/train.csv."""
     return split_dir / f"{split_dir.name}.csv"
 
 
 class UserError(Exception):
-    """Something its reader can mend: the message names the file and the remedy."""
+    """An error that the user can fix. The message names the file or value, and the remedy."""
 
 
 def is_remote(path: Path) -> bool:
-    """Whether a path is one of fsspec's file systems, such as a bucket's, and not on a disk."""
+    """Whether a path is on one of fsspec's file systems, such as a bucket, and not on a disk."""
     return hasattr(path, "fs")
 
 
 def write_whole(path: str | Path, data: bytes) -> None:
-    """Writes `data` beside `path`, syncs it and renames it over `path`: old or new, never half.
+    """Writes `data` to a temporary file beside `path`, syncs it and renames it to `path`.
 
-    Raises UserError (the old file stays) when the disk is full or the folder cannot be written.
-    Paths of fsspec's file systems are written by them, beside and moved over, too; there a kill
-    leaves the .part behind.
+    Readers see the old file or the new one, never half a file. Raises UserError when the disk is
+    full or the folder is not writable; the old file stays. On a remote path, fsspec writes and
+    moves the temporary file. A process killed meanwhile leaves a .part file there.
     """
     path = Path(path) if isinstance(path, str) else path
-    writer = f"{os.getpid()}-{secrets.token_hex(4)}"  # numbers of processes repeat on a cluster
+    writer = f"{os.getpid()}-{secrets.token_hex(4)}"  # process ids repeat on a cluster
     temporary = path.with_name(f".{path.name}.{writer}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,20 +66,21 @@ def write_whole(path: str | Path, data: bytes) -> None:
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose "
-            "another folder (what was there before is untouched)"
+            "another folder (an older file of this name is unchanged)"
         ) from error
 
 
 def sync_file(path: Path) -> None:
-    """Puts a file's bytes on disk, so that they survive a power cut."""
-    with open(path, "rb+") as file:  # Windows syncs only what can be written
+    """Flushes a file's bytes to disk, so that they survive a power cut."""
+    with open(path, "rb+") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Puts the names in a folder on disk, so that new files and renames survive a power cut.
+    """Flushes the names in a folder to disk, so that new files and renames survive a power cut.
 
-    Where that cannot be had (Windows, some network drives) the files are whole and in their place.
+    Some systems cannot do this (Windows, some network drives). There it does nothing; the files
+    are still whole and in place.
     """
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -90,6 +91,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def save_json(path: Path, record: dict) -> None:
+    """Writes a record as indented JSON, whole or not at all."""
     write_whole(path, (json.dumps(record, indent=2, default=str) + "\n").encode())
 
 
@@ -99,31 +101,31 @@ def write_table(path: str | Path, table: "pd.DataFrame") -> None:
 
 
 def read_table(path: str | Path, columns: tuple[str, ...], others: bool = False) -> "pd.DataFrame":
-    """The named columns of a CSV, as stripped strings (an empty cell is "").
+    """The named columns of a CSV file, as stripped strings (an empty cell is "").
 
-    A byte-order mark, Windows line ends, blank lines and further columns are accepted; the latter
-    follow the named ones if others is True, and are left out if not. Raises
-    UserError when the file cannot be read as a table or lacks a column.
+    Accepts a byte-order mark, Windows line ends, blank lines and other columns. Other columns
+    follow the named ones if others is True, else they are dropped. Raises UserError when the file
+    cannot be read as a table or lacks a column.
     """
     import pandas as pd  # noqa: PLC0415, spares --help 0.3 s
 
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # longer rows than the header
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             table = pd.read_csv(
                 io.StringIO(text), dtype=str, keep_default_na=False, index_col=False
             )
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise UserError(
-            f"{path} cannot be read as a CSV table with lines of {','.join(columns)}: {error}"
+            f"{path} cannot be read as a CSV table with the columns {','.join(columns)}: {error}"
         ) from error
     table.columns = [str(name).strip() for name in table.columns]
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise UserError(
-            f"{path} has no column {' and no column '.join(missing)}: its first line should be "
-            f"{','.join(columns)}, and is {','.join(table.columns)}"
+            f"{path} has no column {' and no column '.join(missing)}: its first line must name "
+            f"{','.join(columns)}, but is {','.join(table.columns)}"
         )
     further = [name for name in table.columns if others and name not in columns]
     table = table[[*columns, *further]].fillna("").apply(lambda column: column.str.strip())
@@ -131,13 +133,16 @@ def read_table(path: str | Path, columns: tuple[str, ...], others: bool = False)
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, which tells copies of a video whatever their names."""
+    """The SHA-256 of a file's bytes, in hex: equal for copies of a video, whatever their names."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def new_run_dir(runs_dir: str | Path = "runs", name: str | None = None) -> Path:
-    """Makes runs/<name>/ (by default named after the time) and returns it; never an old one."""
+    """Makes a new folder runs/<name>/ and returns it. The default name is the time.
+
+    A name that is taken gets a suffix, such as name-2. Raises UserError if no folder can be made.
+    """
     name = name or datetime.now().strftime("%Y%m%d-%H%M%S")
     run_dir, count = Path(runs_dir) / name, 1
     try:
@@ -151,8 +156,8 @@ def new_run_dir(runs_dir: str | Path = "runs", name: str | None = None) -> Path:
                 run_dir = Path(runs_dir) / f"{name}-{count}"
     except OSError as error:
         raise UserError(
-            f"cannot make the run's folder {run_dir}: {error.strerror}; set runs_dir to a folder "
-            "that you may write in"
+            f"cannot create the run folder {run_dir}: {error.strerror}; set runs_dir to a folder "
+            "that you can write to"
         ) from error
 
 
@@ -160,10 +165,11 @@ def new_run_dir(runs_dir: str | Path = "runs", name: str | None = None) -> Path:
 def one_writer(
     folder: str | Path, name: str = ".lock", patience_sec: float | None = None
 ) -> Iterator[None]:
-    """Holds `folder` for this process; a second one waits and says so. A killed one lets go.
+    """Locks `folder` for this process. A second process waits, and prints that it waits.
 
-    Locks of other names are held apart. A remote folder cannot be held: there each file is written
-    whole, and who is last wins. Raises UserError after patience_sec (None: never).
+    A killed process releases its lock. Locks with different names are independent. A remote folder
+    cannot be locked: each file there is written whole, and the last writer wins. Raises UserError
+    after waiting patience_sec (None: waits without limit), and when the folder is not writable.
     """
     if is_remote(folder):
         yield
@@ -171,19 +177,22 @@ def one_writer(
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / name, is_singleton=True)  # the same process may hold it twice
+        lock = FileLock(folder / name, is_singleton=True)  # one process may take it twice
         try:
             lock.acquire(blocking=False)
         except Timeout:
             if patience_sec is None:
-                print(f"another process is writing {folder}: waiting for it", file=sys.stderr)
+                print(f"another process is writing to {folder}; waiting for it", file=sys.stderr)
             lock.acquire(timeout=-1 if patience_sec is None else patience_sec)
     except Timeout as error:
-        raise UserError(f"another process still holds {folder / name}: is it stopped?") from error
+        raise UserError(
+            f"another process still holds the lock {folder / name}; resume or end that process, "
+            "then try again"
+        ) from error
     except OSError as error:
         raise UserError(
-            f"cannot write in {folder}: {error.strerror or error}; choose another folder, or "
-            "give yourself the right to write there"
+            f"cannot write to {folder}: {error.strerror or error}; choose another folder, or "
+            "give yourself write permission"
         ) from error
     try:
         yield

@@ -1,4 +1,4 @@
-"""Many videos at once: collect each, or plan to; a bad one never stops the others.
+"""Collects many videos, or plans to. A video that fails does not stop the others.
 
 Imports no torch.
 """
@@ -23,20 +23,20 @@ from files import UserError, file_sha256
 from media.frames import frame_paths
 from media.video import open_video
 
-FRAME_BYTES = 9_000  # of a JPEG, until those of the split can be weighed
+FRAME_BYTES = 9_000  # of a JPEG, while the split has no sequence to measure
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What became of a video that was to be collected."""
+    """The result of collecting one video."""
 
     split: str
     video: str
-    added: int  # sequences
+    added: int  # sequences added
     problem: str = ""  # why it is not complete
 
     def as_row(self) -> dict:
-        """The columns that the command prints."""
+        """A row of the table that the command prints."""
         return {
             "split": self.split,
             "video": self.video,
@@ -47,18 +47,18 @@ class Collected:
 
 @dataclass(frozen=True)
 class Planned:
-    """What collecting a video would do."""
+    """What collecting one video would add."""
 
     split: str
     video: str
-    to_make: int = 0  # sequences
-    collected: int = 0  # sequences that it has already
-    mb: int = 0  # of the sequences to be made
+    to_make: int = 0  # sequences to add
+    collected: int = 0  # sequences that exist already
+    mb: int = 0  # size of the sequences to add
     download_mb: int = 0
     problem: str = ""  # why it cannot be collected
 
     def as_row(self) -> dict:
-        """The columns that the command prints."""
+        """A row of the table that the command prints."""
         return {
             "split": self.split,
             "video": self.video,
@@ -72,14 +72,14 @@ class Planned:
 
 @dataclass(frozen=True)
 class Expanded:
-    """(split, video) of each video, those of playlists too, and the playlists that failed."""
+    """(split, video) of each video, playlists expanded, and the playlists that failed."""
 
     videos: list[tuple[str, str]]
     failed: list[Collected]
 
 
 def expand_playlists(wanted: list[tuple[str, str]], client: str | None) -> Expanded:
-    """Puts the videos of playlists in the place of their addresses."""
+    """Replaces the address of each playlist by its videos; prints why a playlist failed."""
     videos, failed = [], []
     for split, video in wanted:
         try:
@@ -98,7 +98,7 @@ def collect_all(
     client: str | None,
     keep_video: bool,
 ) -> list[Collected]:
-    """Collects each video; one that fails does not stop the others."""
+    """Collects each video, and prints why a video failed."""
     results = []
     for split, video in wanted:
         try:
@@ -114,7 +114,7 @@ def collect_all(
 def plan_all(
     wanted: list[tuple[str, str]], data_dir: Path, settings: Settings, client: str | None
 ) -> list[Planned]:
-    """What collecting each video would do; downloads nothing."""
+    """What collecting each video would add. Downloads nothing."""
     plans = []
     for split, video in wanted:
         try:
@@ -145,7 +145,7 @@ def _plan(
 
 
 def frame_bytes(split_dir: Path) -> float:
-    """What a frame of this split takes on disk, by its first sequence if there is one."""
+    """Bytes per frame in this split: the mean of its first sequence, or FRAME_BYTES without one."""
     names = read_sources(split_dir)["sequence"].head(1)
     folders = [split_dir / "sequences" / name for name in names]
     files = [path for folder in folders if folder.is_dir() for path in frame_paths(folder)]

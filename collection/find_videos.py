@@ -1,4 +1,4 @@
-"""The videos that names on a command line stand for: files, folders of them, addresses.
+"""Finds the videos that a command line names: files, folders of files, addresses.
 
 Imports no torch.
 """
@@ -15,9 +15,9 @@ VIDEO_SUFFIXES += (".mts", ".ogv", ".ts", ".webm", ".wmv")
 
 
 def find_videos(given: list[str]) -> tuple[list[Path | str], list[str]]:
-    """(files and addresses, in order and once each, what is wrong with the rest).
+    """(files and addresses, in order and without repeats; a problem for each name that failed).
 
-    A folder stands for the videos right in it, a playlist's address for its videos.
+    A folder stands for the videos directly in it, the address of a playlist for its videos.
     """
     videos, problems = [], []
     for name in given:
@@ -36,7 +36,10 @@ def find_videos(given: list[str]) -> tuple[list[Path | str], list[str]]:
 
 
 def videos_in(folder: Path) -> list[Path]:
-    """The video files right in a folder, without the copies that this project makes there."""
+    """The video files directly in a folder, sorted by name, without the proxies made here.
+
+    Raises UserError if there are none.
+    """
     videos = sorted(
         path
         for path in folder.iterdir()
@@ -46,11 +49,11 @@ def videos_in(folder: Path) -> list[Path]:
         and not path.name.endswith(PROXY_SUFFIX)
     )
     if not videos:
-        raise UserError(f"{folder}: no video in it")
+        raise UserError(f"{folder}: no video file in this folder")
     return videos
 
 
 def find_in_data(video: str, data_dir: Path) -> str:
-    """The same, or where it lies in the data folder, as videos.csv names it."""
+    """The path of a video that is named relative to the data folder; any other name unchanged."""
     inside = data_dir / video
     return str(inside) if not Path(video).exists() and inside.is_file() else video

@@ -1,6 +1,6 @@
-"""A video's sequences: chosen, read, numbered, and put on disk so that a kill does no harm.
+"""Cuts a video into sequences and writes them so that a kill at any moment does no harm.
 
-Imports no torch, so that collecting starts at once.
+Imports no torch, so that collecting starts fast.
 """
 
 import math
@@ -41,14 +41,14 @@ from files import (
 from media.frames import RESIZE, FrameError, count_frames, frame_paths
 from media.video import CLOCK_SEC, Video, open_video, read_sequence_at
 
-PUBLISH_SEC = 1.0  # so often at most is the growing table written
-SYNCS_AT_ONCE = 64  # a disk writes many files together in the time that it takes for one
-JPEG_ERROR = 8.0  # of 255, on average; JPEG's own is about 1, another film's over 20
-SHOWN = 5  # so many refused starts are named in a message
+PUBLISH_SEC = 1.0  # shortest time between two writes of the growing table
+SYNCS_AT_ONCE = 64  # a disk syncs many files together in the time of one
+JPEG_ERROR = 8.0  # mean difference, of 255: JPEG gives about 1, another film over 20
+SHOWN = 5  # refused starts named in a message
 
 
 class PartlyCollected(UserError):
-    """Not all of a video could be had; `added` sequences of it were."""
+    """Only part of a video could be collected: `added` new sequences."""
 
     def __init__(self, message: str, added: int):
         super().__init__(message)
@@ -57,7 +57,7 @@ class PartlyCollected(UserError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where sequences start, to the millisecond, and what is in them; fps None: what comes."""
+    """Where sequences start, and what they hold. fps None takes consecutive frames of the file."""
 
     interval_sec: float = 30.0
     seq_frames: int = 30
@@ -66,7 +66,10 @@ class Settings:
     end_sec: float = float("inf")
 
     def starts(self, duration_sec: float, fps: float) -> list[float]:
-        """When sequences start in a video of this length and rate: those that end inside it."""
+        """The starts, in seconds to the millisecond, of all sequences that end inside the video.
+
+        duration_sec and fps are those of the video.
+        """
         length_sec = self.seq_frames / (self.fps or fps)
         last_sec = min(self.end_sec, duration_sec) - length_sec + CLOCK_SEC
         count = int((last_sec - self.start_sec) // self.interval_sec) + 1
@@ -83,10 +86,10 @@ def collect_video(
 ) -> int:
     """Adds a video's missing sequences to a split; returns how many were added.
 
-    video is a file, or a YouTube address, which is downloaded into data_dir/videos (by pytubefix's
-    client) and removed again once it is complete unless keep_video. Raises UserError, after keeping
-    every complete sequence, when the file breaks off, holds damaged parts, belongs to another split
-    already, or cannot be had or written.
+    video is a file or a YouTube address. An address is downloaded into data_dir/videos with this
+    pytubefix client; unless keep_video, the download is deleted once all sequences are there.
+    Raises UserError when the file is truncated or damaged, belongs to another split already, or
+    cannot be downloaded, read or written. Every complete sequence is kept.
     """
     data_dir, settings = Path(data_dir), settings or Settings()
     name = name_in_split(data_dir, split, video_name(video, data_dir))
@@ -108,7 +111,10 @@ def collect_video(
 def missing_by_record(
     data_dir: Path, split: str, name: str, path: Path | None, settings: Settings
 ) -> list[float] | None:
-    """The starts still to be collected by what collected.csv says; None if it cannot say."""
+    """The missing starts of a video, in seconds, by collected.csv, without opening the file.
+
+    None if the table cannot tell: no record, native frame rate, another file or other settings.
+    """
     records = read_records(data_dir)
     record = rows_of(records[records["split"] == split], name)
     if record.empty or settings.fps is None:
@@ -125,7 +131,7 @@ def missing_by_record(
 
 
 def collected_starts(split_dir: Path, rows: pd.DataFrame) -> set[float]:
-    """The starts, in seconds to the millisecond, of those of a video's rows whose folders exist."""
+    """The starts, in seconds to the millisecond, of the rows whose sequence folders exist."""
     exists = [(split_dir / "sequences" / sequence).is_dir() for sequence in rows["sequence"]]
     return set(rows.loc[exists, "start_sec"].astype(float).round(3))
 
@@ -133,14 +139,14 @@ def collected_starts(split_dir: Path, rows: pd.DataFrame) -> set[float]:
 def _extract(
     video: Video, name: str, data_dir: Path, split: str, settings: Settings
 ) -> tuple[int, list[str]]:
-    """(sequences added, what is wrong with the video) of an open video."""
+    """Adds an open video's missing sequences; returns (how many were added, problems)."""
     split_dir, size = data_dir / split, video.path.stat().st_size
     sha256 = file_sha256(video.path)
     rate = settings.fps or 1 / video.period_sec
     duration_sec = max(video.end_sec, video.header_sec if video.breaks_off else 0)
     starts = settings.starts(video.end_sec, rate)
     rows, refused, stopped = [], [], []
-    with one_writer(data_dir):  # of all splits, so that no other can take the same video meanwhile
+    with one_writer(data_dir):  # all splits: no other process may add the same video
         name = name_in_split(data_dir, split, name, sha256)
         sources = recover(split_dir)
         before = rows_of(sources, name)
@@ -189,37 +195,38 @@ def _with_rows(sources: pd.DataFrame, rows: list[list[str]]) -> pd.DataFrame:
 
 
 def _differs(split_dir: Path, before: pd.DataFrame, settings: Settings, rate: float) -> str:
-    """How what was collected of a video before differs from what is wanted now, or nothing."""
+    """How a video's existing sequences differ from the settings, with the remedy; "" if not."""
     for row in before.itertuples():
         folder = split_dir / "sequences" / row.sequence
         if not math.isclose(float(row.fps), rate, rel_tol=1e-4):
-            return f"at {row.fps} frames a second; keep to that with --fps"
+            return f"at {row.fps} frames per second; use the same --fps"
         if folder.is_dir():
             count = count_frames(folder)
             if count == settings.seq_frames:
                 return ""
-            return (
-                f"with {count} frames a sequence ({row.sequence}); keep to that with --seq-frames"
-            )
+            return f"with {count} frames per sequence ({row.sequence}); use the same --seq-frames"
     return ""
 
 
 def _refuse_other(
     video: Video, split_dir: Path, before: pd.DataFrame, settings: Settings, rate: float
 ) -> None:
-    """Raises UserError if sequences of this name are there that this file would not give."""
+    """Raises UserError if the existing sequences come from other settings or another file."""
     differs = _differs(split_dir, before, settings, rate)
     if not differs and not _same_pictures(video, split_dir, before, settings):
-        differs = "from another file of this name; give this one another name"
+        differs = "from another file of this name; rename this file"
     if differs:
         raise UserError(
-            f"{video.path}: collected before {differs}, or remove its folders from "
-            f"{split_dir / 'sequences'} and their rows from {split_dir / 'sequences.csv'} first"
+            f"{video.path}: already collected {differs}, or first delete the video's sequences "
+            f"from {split_dir / 'sequences'} and their rows from {split_dir / 'sequences.csv'}"
         )
 
 
 def _same_pictures(video: Video, split_dir: Path, before: pd.DataFrame, settings: Settings) -> bool:
-    """Whether the first sequence that is there and that the file gives shows the same."""
+    """Whether the first sequence that exists and that the file gives shows the same pictures.
+
+    True if there is none to compare.
+    """
     nothing_there = True
     for row in before.itertuples():
         folder = split_dir / "sequences" / row.sequence
@@ -238,23 +245,25 @@ def _same_pictures(video: Video, split_dir: Path, before: pd.DataFrame, settings
 
 
 def _problems(video: Video, kept: int, refused: list[str], stopped: list[str]) -> list[str]:
-    """What keeps a video from giving all that its header promises, in words."""
+    """Why a video did not give all sequences that its header promises, in words; none if it did."""
     problems = list(stopped)
     if video.breaks_off:
         where = f"{video.end_sec:.1f} s of {video.header_sec:.1f} s"
-        problems.append(f"breaks off at {where} (or only its sound goes on)")
+        problems.append(f"truncated at {where} (or only the audio goes on)")
     if refused:
         more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
         problems.append(f"no sequence at {', '.join(refused[:SHOWN])}{more}")
     if not problems and kept == 0:
-        problems.append(f"only {video.end_sec:.2f} s long, or too short between start and end")
+        problems.append(
+            f"only {video.end_sec:.2f} s long, or --start-sec and --end-sec leave too little of it"
+        )
     if problems:
-        problems.append(f"{kept} complete sequences kept")
+        problems.append(f"{kept} complete {'sequence' if kept == 1 else 'sequences'} kept")
     return problems
 
 
 def highest_number(split_dir: Path, sources: pd.DataFrame) -> int:
-    """The highest sequence number in folders, sequences.csv or labels: none is used twice."""
+    """The highest sequence number in folders, sequences.csv and labels, so that none is reused."""
     names = set(os.listdir(split_dir / "sequences")) | set(sources["sequence"])
     labels = labels_path(split_dir)
     if labels.exists():
@@ -264,7 +273,7 @@ def highest_number(split_dir: Path, sources: pd.DataFrame) -> int:
 
 
 def write_frames(split_dir: Path, sequence: str, frames: list[np.ndarray]) -> None:
-    """Writes a sequence's frames, uint8 (H, W, 3) BGR, under a hidden name."""
+    """Writes a sequence's frames, uint8 (H, W, 3) BGR, as JPEGs into a hidden folder."""
     folder = split_dir / "sequences" / f".{sequence}.part"
     try:
         folder.mkdir()
@@ -280,11 +289,11 @@ def write_frames(split_dir: Path, sequence: str, frames: list[np.ndarray]) -> No
 
 
 def publish(split_dir: Path, sources: pd.DataFrame) -> None:
-    """Lists written sequences in sequences.csv, then gives their folders their names.
+    """Lists the written sequences in sequences.csv, then renames their hidden folders.
 
-    A kill at any moment leaves what `recover` can tell apart: no row, a folder to be thrown away;
-    a row, a folder to be named. The frames are on disk before the table says so, should the power
-    fail.
+    After a kill at any moment, `recover` knows what to do with a hidden folder: it deletes one
+    without a row and renames one with a row. The frames are synced before the table lists them, in
+    case the power fails.
     """
     try:
         folders = list((split_dir / "sequences").glob(".seq_*.part"))
@@ -300,7 +309,7 @@ def publish(split_dir: Path, sources: pd.DataFrame) -> None:
 
 
 def recover(split_dir: Path) -> pd.DataFrame:
-    """Brings folders and sequences.csv together after a kill; returns the table."""
+    """Makes folders and sequences.csv agree again after a kill; returns the table."""
     sources = read_sources(split_dir)
     try:
         (split_dir / "sequences").mkdir(parents=True, exist_ok=True)
@@ -317,8 +326,8 @@ def recover(split_dir: Path) -> pd.DataFrame:
 
 def _cannot_write(split_dir: Path, error: OSError) -> UserError:
     return UserError(
-        f"cannot write in {split_dir / 'sequences'}: {error.strerror or error}; free some space, "
-        "or give yourself the right to write there, then run it again to resume"
+        f"cannot write to {split_dir / 'sequences'}: {error.strerror or error}; free some space "
+        "or give yourself write permission, then run it again to resume"
     )
 
 

@@ -1,6 +1,6 @@
-"""Which video each sequence comes from: the names that videos go by, sequences.csv, collected.csv.
+"""Which video each sequence comes from: the names of videos, sequences.csv and collected.csv.
 
-Imports no torch, so that collecting and labelling start at once.
+Imports no torch, so that collecting and labelling start fast.
 """
 
 import re
@@ -14,20 +14,20 @@ from files import SPLITS, UserError, labels_path, read_table, write_table
 from media.frames import count_frames, sequence_folders
 
 NEEDED_COLUMNS = ("sequence", "video", "start_sec", "fps")
-SOURCE_COLUMNS = (*NEEDED_COLUMNS, "resize")  # of sequences.csv as it is written
-SAME_RATE = 0.01  # frame rates that differ by no more, such as 29.97 and 30, are one
+SOURCE_COLUMNS = (*NEEDED_COLUMNS, "resize")  # of a new sequences.csv
+SAME_RATE = 0.01  # relative; frame rates this close, such as 29.97 and 30, count as equal
 RECORD_COLUMNS = ("split", "video", "bytes", "sha256", "duration_sec")
 YOUTUBE_HOSTS = ("youtube.com", "youtu.be", "youtube-nocookie.com")
 ID = "[0-9A-Za-z_-]{11}"
 
 
 def is_address(video: str | Path) -> bool:
-    """Whether this names something on the web, a scheme left out or not, and not a file."""
+    """Whether this is a web address (a YouTube address may lack https://), and not a file."""
     return "://" in str(video) or _youtube_parts(str(video)) is not None
 
 
 def youtube_id(video: str | Path) -> str | None:
-    """The id in any form of a YouTube address; None for others, and for that of a playlist."""
+    """The video id in any form of YouTube address; None for playlists and for other names."""
     parts = _youtube_parts(str(video))
     if parts is None:
         return None
@@ -42,7 +42,7 @@ def youtube_id(video: str | Path) -> str | None:
 
 
 def is_playlist(video: str | Path) -> bool:
-    """Whether this is a playlist's own address; that of a video seen in a playlist is not."""
+    """Whether this is the address of a playlist, and not of one video in a playlist."""
     parts = _youtube_parts(str(video))
     return parts is not None and youtube_id(video) is None and "list" in parse_qs(parts.query)
 
@@ -58,13 +58,15 @@ def _youtube_parts(address: str):
 
 
 def watch_address(video_id: str) -> str:
-    """The one form in which addresses are written down."""
+    """The form in which tables hold the address of a video."""
     return f"https://www.youtube.com/watch?v={video_id}"
 
 
 def video_name(video: str | Path, data_dir: str | Path) -> str:
-    """How sequences.csv names a video: its watch address, or its path, relative to the data folder
-    if inside it, else in full."""
+    """How sequences.csv names a video: by its watch address or its path.
+
+    A path inside the data folder is relative to it; any other path is absolute.
+    """
     if is_address(video):
         return plain_name(str(video))
     path, data_dir = Path(video).resolve(), Path(data_dir).resolve()
@@ -72,11 +74,12 @@ def video_name(video: str | Path, data_dir: str | Path) -> str:
 
 
 def video_key(name: str) -> str:
-    """What two names of the same video have in common.
+    """A key that is equal for two names of the same video.
 
-    The watch address of YouTube's, also of files that yt-dlp named: "X [ID].mp4", "videos/ID.mp4".
-    So what such a file is called keeps it out of a second split; it is no proof that it is the
-    same, so within a split it is a video of its own.
+    For YouTube it is the watch address, also for downloaded files named "X [ID].mp4" (as yt-dlp
+    does) or "videos/ID.mp4". Such a file name is enough to keep the file out of a second split.
+    It does not prove that the video is the same, so within one split the file counts as its own
+    video.
     """
     video_id, path = youtube_id(name), Path(name)
     if video_id is None and not is_address(name):
@@ -87,9 +90,10 @@ def video_key(name: str) -> str:
 
 
 def read_sources(split_dir: Path) -> pd.DataFrame:
-    """sequences.csv of a split as strings, further columns too; no rows where there is no file.
+    """A split's sequences.csv as strings, with all columns; no rows if there is no file.
 
-    resize, which older tables lack, is "" where it is not recorded.
+    Older tables lack the column resize; it is "" for them. Raises UserError for a table that cannot
+    be read, or has a bad start_sec or fps.
     """
     path = split_dir / "sequences.csv"
     if not path.exists():
@@ -107,21 +111,22 @@ def read_sources(split_dir: Path) -> pd.DataFrame:
 
 
 def rows_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The rows that belong to a video, whatever form its address has in them."""
+    """The rows of a video, whatever form its address has in the table."""
     same = [other for other in table["video"].unique() if plain_name(other) == plain_name(name)]
     return table[table["video"].isin(same)]
 
 
 def plain_name(name: str) -> str:
-    """A video's name with its address, if it is one of YouTube's, in the form written down."""
+    """A video's name; a YouTube address in its watch form."""
     video_id = youtube_id(name)
     return watch_address(video_id) if video_id else name
 
 
 def read_records(data_dir: Path) -> pd.DataFrame:
-    """collected.csv as strings: bytes, sha256 and length of each video's file when collected.
+    """collected.csv as strings: size, SHA-256 and length of each video's file when collected.
 
-    So copies are found, and complete videos are passed over although their files are gone.
+    With these records copies are found, and finished videos are skipped even if their files are
+    gone.
     """
     path = data_dir / "collected.csv"
     if not path.exists():
@@ -130,7 +135,7 @@ def read_records(data_dir: Path) -> pd.DataFrame:
 
 
 def write_record(data_dir: Path, **record: str) -> None:
-    """Puts a video's record (RECORD_COLUMNS) in the place of the one before."""
+    """Adds a video's record (RECORD_COLUMNS) to collected.csv, or replaces the old one."""
     records = read_records(data_dir)
     old = rows_of(records[records["split"] == record["split"]], record["video"])
     records = pd.concat([records.drop(old.index), pd.DataFrame([record])], ignore_index=True)
@@ -138,7 +143,7 @@ def write_record(data_dir: Path, **record: str) -> None:
 
 
 def list_collected(data_dir: Path) -> pd.DataFrame:
-    """What there is of each video: its split, sequences, how many are labelled, their seconds."""
+    """One row per video: its split, sequences, labelled sequences, and their length in seconds."""
     videos = []
     for split in SPLITS:
         folder = data_dir / split / "sequences"

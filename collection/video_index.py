@@ -1,4 +1,4 @@
-"""Which split each video is in: the rule that it is in one, and those who ask by it.
+"""Which split each video is in, and the rule that no video is in two splits.
 
 Imports no torch.
 """
@@ -20,7 +20,7 @@ from files import SPLITS, UserError, read_table
 
 @dataclass(frozen=True)
 class InTwoSplits:
-    """A video that a second split names as well."""
+    """A video that is in two splits."""
 
     video: str
     first: str
@@ -35,21 +35,21 @@ class InTwoSplits:
 
 @dataclass(frozen=True)
 class SplitIndex:
-    """The split of each video, and the videos that break the rule."""
+    """The split of each video, and the videos that are in two splits."""
 
     split_by_key: dict[str, str]  # {video_key: split}
-    name_by_key: dict[str, str]  # {video_key: the name that came last}
+    name_by_key: dict[str, str]  # {video_key: the last name seen}
     in_two: list[InTwoSplits]
 
     def names_in(self, split: str) -> list[str]:
-        """What the videos of a split are called, one name for each."""
+        """One name for each video of a split."""
         return [self.name_by_key[key] for key, its in self.split_by_key.items() if its == split]
 
 
 def index_splits(videos: Iterable[tuple[str, str]]) -> SplitIndex:
-    """The split of each of these (split, video's name): a video belongs to one split only.
+    """Indexes (split, video name) pairs. A video belongs to the first split that names it.
 
-    The first split that names a video has it, whatever form of its address or file name is used.
+    All forms of its address or file name count as the same video.
     """
     split_by_key, name_by_key, in_two = {}, {}, []
     for split, name in videos:
@@ -63,7 +63,7 @@ def index_splits(videos: Iterable[tuple[str, str]]) -> SplitIndex:
 
 
 def collected_videos(data_dir: Path) -> list[tuple[str, str]]:
-    """(split, name) of each video that sequences were collected from."""
+    """(split, name) of each video that has collected sequences."""
     return [
         (split, name)
         for split in SPLITS
@@ -72,46 +72,50 @@ def collected_videos(data_dir: Path) -> list[tuple[str, str]]:
 
 
 def _line_problem(split: str, video: str) -> str:
-    """What is wrong with a line of videos.csv, or nothing."""
+    """What is wrong with a line of videos.csv, with the remedy; "" if nothing."""
     if not video:
-        return f"a line of {split or 'no split'} names no video: write one there or take it out"
+        return f"a line with split {split!r} has no video: add one, or delete the line"
     if split not in SPLITS:
-        return f"{video}: no split {split!r}; there are {', '.join(SPLITS)}"
+        return f"{video}: no such split: {split!r}; use one of {', '.join(SPLITS)}"
     return ""
 
 
 def read_video_list(data_dir: Path, split: str | None = None) -> list[tuple[str, str]]:
-    """(split, video) of each line of videos.csv, or of those of one split.
+    """(split, video) of each line of videos.csv, or of the lines of one split.
 
-    Paths in videos.csv are relative to its folder. Raises UserError if it cannot be read, names
-    an unknown split or none of this one, or one video in two.
+    Paths in videos.csv are relative to its folder. Raises UserError, which lists all problems, for
+    an unreadable table, an unknown split, a video in two splits, or no video at all.
     """
     csv = data_dir / "videos.csv"
     if not csv.is_file():
         raise UserError(
-            f"there is no {csv}: its first line should be split,video, then one video a line; or "
-            "name videos and a --split on the command line"
+            f"no such file: {csv}; create it with the first line split,video and one video per "
+            "line, or name videos and a --split on the command line"
         )
     rows = list(read_table(csv, ("split", "video")).itertuples(index=False, name=None))
     problems = [problem for row in rows if (problem := _line_problem(*row))]
     problems += map(str, index_splits(row for row in rows if row[1]).in_two)
     if problems:
-        raise UserError("\n  - ".join([f"{csv}, nothing was collected:", *problems]))
+        raise UserError("\n  - ".join([f"{csv} has errors, nothing was collected:", *problems]))
     wanted = [
         (its_split, video if is_address(video) else str(data_dir / video))
         for its_split, video in rows
         if split in (None, its_split)
     ]
     if not wanted:
-        raise UserError(f"{csv} names no video" + (f" for {split}" if split else ""))
+        raise UserError(
+            f"{csv} lists no video"
+            + (f" for {split}" if split else "")
+            + "; add a line split,video"
+        )
     return wanted
 
 
 def read_splits(data_dir: Path) -> SplitIndex:
-    """The split of each video by its video_name: those of videos.csv and those collected.
+    """The split of each video in videos.csv or collected already, by its video_name.
 
-    Lines of videos.csv without a video, or with another split, are left out: read_video_list
-    refuses them. Raises UserError where a video is in two splits.
+    Lines of videos.csv without a video or with an unknown split are left out; read_video_list
+    reports them. Raises UserError if a video is in two splits.
     """
     csv = data_dir / "videos.csv"
     listed = read_table(csv, ("split", "video")) if csv.is_file() else None
@@ -123,15 +127,15 @@ def read_splits(data_dir: Path) -> SplitIndex:
     )
     if index.in_two:
         raise UserError(
-            f"{index.in_two[0]}; take it out of one, in {csv} or by removing its sequences"
+            f"{index.in_two[0]}; remove it from one of them, in {csv} or by deleting its sequences"
         )
     return index
 
 
 def name_in_split(data_dir: Path, split: str, name: str, sha256: str | None = None) -> str:
-    """The name under which the split already has this video, or one with the same bytes.
+    """The name under which the split already has this video or a copy with the same SHA-256.
 
-    Its own name if the split has neither. Raises UserError if another split has one of them.
+    If it has neither, this is the given name. Raises UserError if another split has the video.
     """
     records = read_records(data_dir)
     names = [name, *records.loc[records["sha256"] == sha256, "video"].unique()]

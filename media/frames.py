@@ -1,6 +1,6 @@
-"""Sequences on disk: which folders and files they are, their bytes, their pictures.
+"""Sequences on disk: their folders, their image files, and decoding.
 
-Imports no torch, so that collecting and labelling start at once.
+Imports no torch, so that collecting and labelling start fast.
 """
 
 import hashlib
@@ -13,21 +13,24 @@ import numpy as np
 
 from files import is_remote
 
-SIZE = 224
-RESIZE = "area"  # how `make_small` does it, as sequences.csv records it
+SIZE = 224  # pixels, height and width of a frame
+RESIZE = "area"  # what sequences.csv records for `make_small`
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 NUMBER = re.compile(r"\d+")
 
 
 def sequence_names(split_dir: Path) -> list[str]:
-    """The folders of a split's sequences, hidden ones left out; raises OSError where unreadable."""
+    """The sorted names of a split's sequence folders, without hidden ones.
+
+    Raises OSError if the folder sequences/ is missing or unreadable.
+    """
     folder = split_dir / "sequences"
-    entries = folder.iterdir() if is_remote(folder) else os.scandir(folder)  # the quicker way
+    entries = folder.iterdir() if is_remote(folder) else os.scandir(folder)  # scandir is faster
     return sorted(entry.name for entry in entries if entry.name[0] != "." and _is_folder(entry))
 
 
 def sequence_folders(split_dir: Path) -> list[Path]:
-    """The same as paths; none where there is no folder sequences/."""
+    """The paths of a split's sequence folders; none if there is no folder sequences/."""
     folder = split_dir / "sequences"
     if not folder.is_dir():
         return []
@@ -37,12 +40,12 @@ def sequence_folders(split_dir: Path) -> list[Path]:
 def _is_folder(entry: os.DirEntry | Path) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads back to itself
+    except OSError:  # a link that points to itself
         return False
 
 
 class FrameError(Exception):
-    """Frames that are missing or damaged: where, and why. What to do about it is the caller's."""
+    """Missing or damaged frames: where, and why. The caller adds the remedy."""
 
     def __init__(self, path: Path, reason: str):
         super().__init__(path, reason)
@@ -53,19 +56,19 @@ class FrameError(Exception):
 
 
 def frame_names(folder: Path) -> list[str]:
-    """The image files of a sequence's folder, in the order of their numbers."""
+    """The names of a sequence's image files, ordered by the numbers in them."""
     names = [path.name for path in folder.iterdir()]
     images = [n for n in names if n[0] != "." and n.lower().endswith(FRAME_SUFFIXES)]
     return sorted(images, key=lambda n: [int(s) for s in NUMBER.findall(n.rpartition(".")[0])])
 
 
 def frame_paths(folder: Path) -> list[Path]:
-    """The same as paths."""
+    """The paths of a sequence's image files, ordered by the numbers in their names."""
     return [folder / name for name in frame_names(folder)]
 
 
 def count_frames(folder: Path) -> int:
-    """How many image files a sequence has; 0 where its folder cannot be read."""
+    """The number of image files of a sequence; 0 if its folder cannot be read."""
     try:
         return len(frame_names(folder))
     except OSError:
@@ -75,9 +78,10 @@ def count_frames(folder: Path) -> int:
 def read_bytes(
     folder: Path, seq_frames: int | None = 30, which: slice = slice(None)
 ) -> tuple[list[bytes], str]:
-    """Encoded frames of a sequence (all, or which), and a fingerprint of their bytes.
+    """(encoded frames of a sequence, hex digest of their bytes); `which` selects some frames.
 
-    Raises FrameError when the folder is missing or does not hold seq_frames files (None: any).
+    Raises FrameError when the folder is missing, unreadable, or does not hold seq_frames image
+    files. None allows any number.
     """
     try:
         names = frame_names(folder)
@@ -93,23 +97,22 @@ def read_bytes(
 
 
 def make_small(picture: np.ndarray) -> np.ndarray:
-    """A picture uint8 (H, W, 3) in SIZE by SIZE pixels; its aspect is not kept."""
+    """Resizes a picture, uint8 (H, W, 3), to SIZE x SIZE pixels; the aspect ratio is not kept."""
     return cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
 def decode_frames(encoded: list[bytes], folder: Path) -> np.ndarray:
-    """Encoded images of a folder -> uint8 (T, 3, 224, 224) RGB, resized if need be.
+    """Decodes images of a folder to uint8 (T, 3, 224, 224) RGB, 0 to 255, resized if needed.
 
-    Raises FrameError, which names the folder, for the first that is broken.
-
-    In memory colours come last, as OpenCV has them and PyTorch's channels_last wants them.
+    In memory the colours come last, as in OpenCV and PyTorch's channels_last. Raises FrameError,
+    which names the folder and the frame, for the first image that is truncated or unreadable.
     """
     frames = np.empty((len(encoded), SIZE, SIZE, 3), np.uint8)
     for k, data in enumerate(encoded):
         cut_off = data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]
         bgr = None if cut_off or not data else cv2.imdecode(np.frombuffer(data, np.uint8), 1)
         if bgr is None:
-            what = "cut off" if cut_off else "no readable image"
+            what = "truncated" if cut_off else "not a readable image"
             raise FrameError(folder, f"frame {k + 1} is {what}")
         if bgr.shape[:2] != (SIZE, SIZE):
             bgr = make_small(bgr)
@@ -118,6 +121,6 @@ def decode_frames(encoded: list[bytes], folder: Path) -> np.ndarray:
 
 
 def read_sequence(folder: str | Path, seq_frames: int | None = 30) -> np.ndarray:
-    """One sequence's frames, uint8 (T, 3, 224, 224) RGB, 0 to 255. Raises FrameError."""
+    """The frames of one sequence, uint8 (T, 3, 224, 224) RGB, 0 to 255. Raises FrameError."""
     folder = Path(folder)
     return decode_frames(read_bytes(folder, seq_frames)[0], folder)

@@ -1,8 +1,8 @@
-"""A match that the browser plays: the file itself, or a small H.264 copy (its proxy) beside it.
+"""What a browser plays for a match: the file itself, or its proxy, a small H.264 copy beside it.
 
-A proxy's time line is that of video.open_video: 0 is when the file's first frame comes on screen,
-and every later frame comes when it does in the file. `offset_sec` says how far a file's own time
-line is from that, which is 0 for a proxy.
+A proxy has the times of video.open_video: its first frame is at 0 s, and each later frame comes on
+screen as long after it as in the file. `offset_sec` is the time of the first frame in a file's own
+timeline; it is 0 for a proxy.
 
 Imports no torch. An hour of 1080p takes about 13 minutes on two cores.
 """
@@ -24,12 +24,12 @@ import imageio_ffmpeg
 from files import UserError
 from media.video import UNREADABLE, Video, open_container, open_video
 
-PLAYED = {  # container: (pictures, sound) that Chrome, Firefox and Safari all play in it
+PLAYED = {  # container: (video, audio codecs) that Chrome, Firefox and Safari all play in it
     "mp4": ({"h264"}, {"aac", "mp3"}),
     "webm": ({"vp8", "vp9"}, {"opus", "vorbis"}),
 }
-SUFFIX = ".proxy.mp4"  # after a file's whole name
-LATE_SEC = 0.1  # Chromium cannot seek to the last so many seconds of an MP4 that begins later
+SUFFIX = ".proxy.mp4"  # added to the whole name of the file
+LATE_SEC = 0.1  # Chromium cannot seek to the last x s of an MP4 that begins at x s
 WORDS = {
     "mpegts": "MPEG-TS",
     "mpeg4": "MPEG-4 part 2",
@@ -38,16 +38,17 @@ WORDS = {
     "ac3": "AC-3",
     "eac3": "E-AC-3",
 }
-HEAD_FRAMES = 64  # the first on screen is among so many: H.264 reorders 16 at most
-TIMESCALE = 90000  # ticks per second in a proxy; a whole number of them at all common rates
+HEAD_FRAMES = 64  # the first frame on screen is one of these: H.264 reorders 16 at most
+TIMESCALE = 90000  # ticks per second in a proxy; a frame lasts a whole number at all common rates
 HEIGHT = 480
-LEFT_SEC = 600  # so long not written to, a half copy is nobody's any more
+LEFT_SEC = 600  # a partial copy that nobody writes to for this long is a leftover
 
 
 def why_not_playable(path: str | Path) -> str:
-    """Why some browser does not play this video file, such as "HEVC pictures"; "" if all do.
+    """Why some browser does not play this video file, such as "HEVC video"; "" if all play it.
 
-    Reads its beginning only. Raises UserError for what is missing, no video, or without pictures.
+    Reads only the beginning of the file. Raises UserError if it is missing, not a video, or has no
+    video stream.
     """
     container, pictures, _ = open_container(Path(path))
     with container:
@@ -56,19 +57,20 @@ def why_not_playable(path: str | Path) -> str:
             return f"the {kind} container"
         for stream, played in zip([pictures, *container.streams.audio], PLAYED[kind], strict=False):
             if (codec := _codec(stream)) not in played:
-                return f"{_words(codec)} {'pictures' if stream is pictures else 'sound'}"
+                return f"{_words(codec)} {'video' if stream is pictures else 'audio'}"
         if (colours := _colours(pictures.codec_context.format)) != "4:2:0":
-            return f"{colours} pictures"
+            return f"{colours} video"
         streams = [pictures, *container.streams.audio]
         begin_sec = min(float((s.start_time or 0) * s.time_base) for s in streams)
-        return f"times that begin at {begin_sec:.2f} s" if begin_sec > LATE_SEC else ""
+        return f"timestamps that begin at {begin_sec:.2f} s" if begin_sec > LATE_SEC else ""
 
 
 def offset_sec(path: str | Path) -> float:
     """What to subtract from a <video>'s currentTime to get seconds since the first shown frame.
 
-    For a proxy or a playable file. HTML leaves a file's time line as it is, so that this is the
-    first frame's own time, edit lists heeded; Chromium's mediaTime agrees. Raises UserError.
+    For a proxy or a playable file. HTML keeps a file's own timeline, so this is the time of the
+    first frame in the file, with edit lists applied. Chromium's mediaTime agrees. Raises UserError
+    as why_not_playable, and if no frame has a timestamp.
     """
     container, pictures, _ = open_container(Path(path))
     with container:
@@ -79,23 +81,26 @@ def offset_sec(path: str | Path) -> float:
         except UNREADABLE:
             first_pts = None
         if first_pts is None:
-            raise UserError(f"{path}: it begins with no frame that carries a time")
+            raise UserError(
+                f"{path}: its first frames have no timestamps; rewrite the file with them: "
+                "ffmpeg -i FILE -c copy NEW.mp4"
+            )
         return float(first_pts * pictures.time_base)
 
 
 def proxy_path(path: str | Path) -> Path:
-    """Where a file's proxy is. The whole name is in it: final.mkv and final.avi have one each."""
+    """The path of a file's proxy. It contains the suffix: final.mkv and final.avi have one each."""
     path = Path(path)
     return path.with_name(path.name + SUFFIX)
 
 
 def has_proxy(path: str | Path) -> bool:
-    """Whether there is a finished proxy of the file as it is now.
+    """Whether the file has a finished proxy of its current content.
 
-    make_proxy gives the proxy the time of change that the file had when it began, before it
-    renames it into its place. So it is whole, and the times are equal until the file is written
-    to or replaced, be it by an older one. (A newer time would not do: a file may be put in place
-    with the time of its copy.) A proxy copied without its times is made again.
+    make_proxy gives the proxy the modification time that the file had at the start, then renames
+    it into place. So equal times mean that the proxy is complete and the file has not been written
+    to or replaced, not even by an older file. ("Newer than the file" would not be enough: a
+    replaced file may bring an old time.) A proxy copied without its times is made again.
     """
     try:
         return proxy_path(path).stat().st_mtime_ns == Path(path).stat().st_mtime_ns
@@ -106,8 +111,9 @@ def has_proxy(path: str | Path) -> bool:
 def make_proxy(path: str | Path, on_progress: Callable[[float], None]) -> Path:
     """Makes a video file's proxy and returns its path; on_progress gets the share done, 0 to 1.
 
-    Raises UserError for what is no video and when it cannot be made or written. Whatever stops
-    it, on_progress raising included, ends ffmpeg and leaves no file behind but an older proxy.
+    Raises UserError if the file is not a video, or the proxy cannot be made or written. Any
+    exception, also one raised by on_progress, ends ffmpeg and leaves no partial file; an older
+    proxy stays.
     """
     path, proxy = Path(path), proxy_path(path)
     writer = f"{os.getpid()}.{threading.get_native_id()}"
@@ -126,16 +132,16 @@ def make_proxy(path: str | Path, on_progress: Callable[[float], None]) -> Path:
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "output", None) or getattr(error, "strerror", None) or error
         raise UserError(
-            f"{path}: no copy that browsers play could be made of it ({reason}); see that "
-            f"{path.parent} can be written and has space left, or convert it to H.264 in MP4 "
-            "yourself and give that file"
+            f"{path}: could not make a copy that browsers play ({reason}); check that "
+            f"{path.parent} is writable and has free space, or convert the video to H.264 in MP4 "
+            "yourself and use that file"
         ) from error
     on_progress(1.0)
     return proxy
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes half copies that a killed process left: ffmpeg writes to living ones all the time."""
+    """Removes partial copies that killed processes left; a running ffmpeg writes all the time."""
     for part in path.parent.glob(f".{glob.escape(proxy_path(path).name)}.*.part"):
         with suppress(FileNotFoundError):
             if time.time() - part.stat().st_mtime > LEFT_SEC:
@@ -145,9 +151,10 @@ def _remove_leftovers(path: Path) -> None:
 def _command(video: Video, target: Path) -> list[str]:
     """The ffmpeg command that writes a proxy to target.
 
-    Pictures and sound are moved to begin with the first frame, and the first that can be decoded
-    is put at 0: with B-frames or a late first frame, MP4 needs an edit list, which not all
-    browsers read alike. Sound from before is cut off, silence put before sound that begins later.
+    Video and audio are shifted so that the first frame is at 0, and the first frame that decodes
+    is put at 0 as well. Otherwise B-frames or a late first frame would need an edit list in MP4,
+    and browsers read edit lists differently. Audio before the first frame is dropped; silence
+    fills the time before audio that begins later.
     """
     streams = [video.stream, *(s for s in video.container.streams.audio if s.codec_context)][:2]
     first_sec = float(video.pts[0] * video.stream.time_base)
@@ -174,7 +181,7 @@ def run_ffmpeg(
 ) -> None:
     """Runs ffmpeg, in a folder if one is given; on_time gets the seconds written so far.
 
-    Raises CalledProcessError, whose output is the last line of complaint.
+    Raises CalledProcessError, whose output is the last line that ffmpeg printed as an error.
     """
     complaint = ""
     with subprocess.Popen(
@@ -202,7 +209,7 @@ def run_ffmpeg(
 
 def _container_kind(container: av.container.InputContainer, path: str | Path) -> str:
     name = container.format.name
-    if name == "matroska,webm":  # WebM is Matroska that says so in its first bytes
+    if name == "matroska,webm":  # WebM is Matroska with "webm" in its first bytes
         with open(path, "rb") as file:
             return "webm" if b"webm" in file.read(128) else "Matroska"
     return "mp4" if "mp4" in name.split(",") else _words(name)
@@ -217,7 +224,7 @@ def _words(name: str) -> str:
 
 
 def _colours(form: av.VideoFormat | None) -> str:
-    """In words such as "10-bit", "4:2:0" (8 bits) or, failing these, FFmpeg's own."""
+    """The pixel format as "10-bit" or, for 8 bits, "4:2:0"; else FFmpeg's own name."""
     if form is not None and form.components[0].bits > 8:
         return f"{form.components[0].bits}-bit"
     sampling = re.fullmatch(r"yuvj?(\d)(\d)(\d)p", form.name if form else "")

@@ -1,12 +1,12 @@
-"""Frames out of a video file, each the one on screen at its time, or an error: never a wrong one.
+"""Reads the frame of a video file that is on screen at a time: the exact frame or an error.
 
-`open_video` reads the file's packets once (about a second for an hour) and so knows when each
-frame comes on screen; `read_sequence_at` decodes what a sequence needs, seeking where that is
-quicker. Times count from the first frame.
+`open_video` reads the file's packets once (about a second for an hour of video), which tells when
+each frame comes on screen. `read_sequence_at` decodes the frames of a sequence, and seeks where
+that is faster. Times count from the first frame.
 
-PyAV decodes, because OpenCV passes over what a decoder reports: a frame patched up from damaged
-data looks like any other, and a lost one leaves its time to its neighbour. The pictures are
-OpenCV's, bit for bit.
+PyAV decodes, because OpenCV ignores the errors that a decoder reports: a frame patched up from
+damaged data looks like any other, and a lost frame is replaced by its neighbour. The pixels are
+the same as OpenCV's, bit for bit.
 """
 
 import re
@@ -24,19 +24,19 @@ from files import UserError
 from media.frames import FrameError, make_small
 
 CLOCK_SEC = 0.001  # Matroska and FLV round timestamps to milliseconds
-SEEK_FRAMES = 16  # what a seek costs: nearer than this, decoding on is quicker
-AHEAD_FRAMES = 8  # decoded beyond a sequence, so that damage beginning in its last frame shows
-HOLE_PERIODS, HOLE_SEC = 3, 0.25  # a frame that stands longer than both hides a hole in the file
-LOST_PERIODS = 1.75  # in a transport stream, which leaves no trace of what it lost
-LAST_FRAMES = 16  # not to be trusted where a file breaks off
-NOWHERE = 1 << 62
-PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE: 0 is unknown, higher ones are interlaced
-UNREADABLE = (av.FFmpegError, IndexError)  # the latter from PyAV, for a stream that turns up late
+SEEK_FRAMES = 16  # the cost of a seek: within this distance, decoding on is faster
+AHEAD_FRAMES = 8  # decoded after a sequence, to detect damage that begins in its last frame
+HOLE_PERIODS, HOLE_SEC = 3, 0.25  # a frame that stays longer than both hides a hole in the file
+LOST_PERIODS = 1.75  # a longer step in a transport stream means lost packets
+LAST_FRAMES = 16  # not trusted if the file is truncated
+NOWHERE = 1 << 62  # a position after every frame, so that the next read seeks
+PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE; 0 is unknown, higher values are interlaced
+UNREADABLE = (av.FFmpegError, IndexError)  # PyAV raises IndexError for a stream that appears late
 TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
 class Damage(Exception):
-    """Frames first to last (indices) are not what the file's packets promise."""
+    """Frames first to last (indices, both included) do not decode as the packets promise."""
 
     def __init__(self, first: int, last: int):
         super().__init__(first, last)
@@ -45,27 +45,27 @@ class Damage(Exception):
 
 @dataclass
 class Video:
-    """An open video; a frame's index is its place in the order of display."""
+    """An open video. A frame's index is its position in display order."""
 
     path: Path
     container: av.container.InputContainer
     stream: av.VideoStream
-    pts: np.ndarray  # int64 (N,), when each frame comes on screen, by the stream's own clock
-    times_sec: np.ndarray  # float64 (N,), the same in seconds; the first is 0
-    key_pts: np.ndarray  # int64 (K,), of the frames at which decoding can start
-    key_dts: np.ndarray  # int64 (K,), when they are decoded, which is what seeking goes by
-    damaged: np.ndarray  # bool (N,), frames that are known to be wrong or missing
-    period_sec: float  # from one frame to the next, the median
-    header_sec: float  # how long the file says it is, 0 if it does not say
-    broken: bool  # whether its packets ended in an error
-    interlaced: bool  # then two packets, a field each, may make one frame
+    pts: np.ndarray  # int64 (N,), when each frame comes on screen, in the stream's time base
+    times_sec: np.ndarray  # float64 (N,), pts in seconds after the first frame
+    key_pts: np.ndarray  # int64 (K,), pts of the key frames, where decoding can start
+    key_dts: np.ndarray  # int64 (K,), when they are decoded; seeking goes by this
+    damaged: np.ndarray  # bool (N,), frames known to be wrong or missing
+    period_sec: float  # median time from one frame to the next
+    header_sec: float  # length according to the file, 0 if it has none
+    broken: bool  # whether reading the packets ended in an error
+    interlaced: bool  # then two packets, one field each, may make one frame
     decoder: Iterator[tuple[int, av.VideoFrame]] = field(default_factory=lambda: iter(()))
-    position: int = NOWHERE  # the index of the frame decoded last
-    skip_pts: int = 0  # earlier frames are wanted as references only
+    position: int = NOWHERE  # index of the last decoded frame
+    skip_pts: int = 0  # earlier frames serve only as references
     recent: dict[int, av.VideoFrame | Future] = field(default_factory=dict)
 
     def close(self) -> None:
-        """Closes the file, also where damage had it opened anew."""
+        """Closes the file, also if it was reopened after damage."""
         self.container.close()
 
     @property
@@ -75,13 +75,13 @@ class Video:
 
     @property
     def breaks_off(self) -> bool:
-        """Whether the pictures end before the file says it does."""
+        """Whether the video ends before the length that the file gives."""
         allowed_sec = max(1.0, min(0.02 * self.header_sec, 5.0))
         return self.broken or self.header_sec - self.end_sec > allowed_sec
 
 
 def open_video(path: str | Path) -> Video:
-    """Opens a video file; raises UserError for what is missing, no video, or without frames."""
+    """Opens a video file. Raises UserError if it is missing, not a video, or has no frames."""
     path = Path(path)
     container, stream, complaints = open_container(path)
     try:
@@ -95,20 +95,20 @@ def _read_index(
     path: Path,
     container: av.container.InputContainer,
     stream: av.VideoStream,
-    complaints: bool,  # whether the container's own format complained on opening
+    complaints: bool,  # whether FFmpeg's demuxer reported errors on opening
 ) -> Video:
-    """When each frame of an open file comes on screen, and which are damaged."""
+    """Finds when each frame of an open file comes on screen, and which frames are damaged."""
     packets = _read_packets(container, stream)
     if not packets.shown:
         raise UserError(
-            f"{path}: no frame in it carries a time; if a player plays it, give it times with: "
-            "ffmpeg -i FILE -c copy NEW.mp4"
+            f"{path}: no frame in it has a timestamp; if a player plays the file, rewrite it with "
+            "timestamps: ffmpeg -i FILE -c copy NEW.mp4"
         )
     pts = np.array(sorted(packets.shown))
     if complaints and pts[0] * stream.time_base > HOLE_SEC:
         raise UserError(
-            f"{path}: its beginning is damaged, so no time in it is certain; download or copy it "
-            "again"
+            f"{path}: its beginning is damaged, so its timestamps cannot be trusted; download or "
+            "copy it again"
         )
     times_sec = (pts - pts[0]) * float(stream.time_base)
     steps_sec = np.diff(times_sec)
@@ -141,15 +141,16 @@ def _read_index(
 
 
 def open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoStream, bool]:
-    """(container, its main video stream, whether the container's own format complained).
+    """(container, its main video stream, whether FFmpeg's demuxer reported errors on opening).
 
-    The same errors as open_video, but for a file without frames. The caller closes the container.
+    Raises UserError if the file is missing, not a video, or has no video stream. The caller closes
+    the container.
     """
     try:
         if path.is_dir():
-            raise UserError(f"{path}: is a folder; give the video files in it")
+            raise UserError(f"{path}: this is a folder; name the video files in it")
         if not path.is_file():
-            raise UserError(f"{path}: there is no such file")
+            raise UserError(f"{path}: no such file")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     with _listening() as complaints:
@@ -157,25 +158,25 @@ def open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoStr
             container = av.open(path, options={"fflags": "+genpts"}, metadata_errors="ignore")
         except (av.FFmpegError, OSError) as error:
             raise UserError(
-                f"{path}: not a video that can be read, or cut off before its index "
-                f"({error.strerror})"
+                f"{path}: not a readable video, or truncated before its index "
+                f"({error.strerror}); download or copy it again"
             ) from error
     covers = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if s.codec_context and not s.disposition & covers]
     if not streams:
         container.close()
         raise UserError(
-            f"{path}: there are no pictures in it, or of a kind that is not known; if a player "
-            "shows some, convert it with: ffmpeg -i FILE NEW.mp4"
+            f"{path}: no video stream in it, or one with an unknown codec; if a player shows a "
+            "picture, convert the file: ffmpeg -i FILE NEW.mp4"
         )
     stream = streams[0]
-    stream.codec_context.thread_count = 1  # with more, damage is now and then not reported
+    stream.codec_context.thread_count = 1  # with more, FFmpeg sometimes does not report damage
     stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer"}
     return container, stream, any(name == container.format.name for _, name, _ in complaints)
 
 
 def _period(steps_sec: np.ndarray, average_sec: float) -> float:
-    """The median step; the average where rounding alone tells them apart, as in Matroska."""
+    """The median step; the average if they differ only by rounding, as in Matroska."""
     median_sec = float(np.median(steps_sec)) if len(steps_sec) else average_sec
     return average_sec if abs(median_sec - average_sec) < CLOCK_SEC else median_sec
 
@@ -183,20 +184,20 @@ def _period(steps_sec: np.ndarray, average_sec: float) -> float:
 def _promised_sec(
     container: av.container.InputContainer, stream: av.VideoStream, first_sec: float
 ) -> float:
-    """How long the pictures should last, or pictures and sound where that is all it says."""
-    if "matroska" not in container.format.name:  # which tells not how long, but until when
+    """The length in seconds that the file gives for its video, else for all of it; 0 if none."""
+    if "matroska" not in container.format.name:  # Matroska gives the end time, not the length
         first_sec = 0.0
     if stream.duration:
         return float(stream.duration * stream.time_base)
     tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
-    if tag:  # as Matroska has it
+    if tag:  # in Matroska
         return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - first_sec
     return max((container.duration or 0) / av.time_base - first_sec, 0.0)
 
 
 @contextmanager
 def _listening() -> Iterator[list[tuple[int, str, str]]]:
-    """Collects FFmpeg's error messages, as (level, who says it, what)."""
+    """Collects FFmpeg's error messages as (level, source, text)."""
     av.logging.set_level(av.logging.ERROR)
     try:
         with av.logging.Capture(local=False) as messages:
@@ -207,7 +208,7 @@ def _listening() -> Iterator[list[tuple[int, str, str]]]:
 
 @dataclass
 class Packets:
-    """What a file's packets say of its frames, times by the stream's own clock."""
+    """What a file's packets tell about its frames; times in the stream's time base."""
 
     shown: set[int] = field(default_factory=set)  # pts of each frame
     keys: dict[int, int] = field(default_factory=dict)  # pts of each key frame -> dts to seek to
@@ -216,7 +217,7 @@ class Packets:
 
 
 def _read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
-    """Reads all packets without decoding them."""
+    """Reads all packets of a stream without decoding them."""
     summary = Packets()
     previous, latest_pts, latest_dts, complaint = None, 0, None, False
     with _listening() as complaints:
@@ -235,7 +236,7 @@ def _read_packets(container: av.container.InputContainer, stream: av.VideoStream
                 continue
             if packet.is_keyframe:
                 summary.keys[packet.pts] = packet.pts if packet.dts is None else packet.dts
-            if packet.is_discard:  # cut away by an edit list: decoded, not shown
+            if packet.is_discard:  # an edit list hides it: decoded, but not shown
                 continue
             summary.shown.add(packet.pts)
             if packet.is_corrupt or complaint:
@@ -243,7 +244,7 @@ def _read_packets(container: av.container.InputContainer, stream: av.VideoStream
             if complaint and previous is not None:
                 summary.losses.append((previous, previous))
             if latest_dts is not None and packet.dts is not None and packet.dts < latest_dts:
-                summary.losses.append((packet.pts, latest_pts))  # the clock was set back
+                summary.losses.append((packet.pts, latest_pts))  # the timestamps jump back
             latest_pts, latest_dts = max(latest_pts, packet.pts), packet.dts
             previous, complaint = packet.pts, False
     summary.broken |= complaint
@@ -251,7 +252,7 @@ def _read_packets(container: av.container.InputContainer, stream: av.VideoStream
 
 
 def _mark_damaged(video: Video, first: int, last: int) -> None:
-    """Marks frames first to last, and all from the key frame before to the key frame after."""
+    """Marks frames first to last as damaged, from the key frame before to the key frame after."""
     keys = np.searchsorted(video.pts, video.key_pts)
     before, after = keys[keys <= first], keys[keys > last]
     begin = before[-1] if len(before) else 0
@@ -264,8 +265,8 @@ def frames_at(
 ) -> np.ndarray:
     """Indices of the frames on screen at start_sec + k/fps, k < seq_frames: int64 (seq_frames,).
 
-    fps None takes consecutive frames instead. Raises FrameError when the video ends first, or where
-    a frame stands still over a hole in the file.
+    fps None takes consecutive frames of the file. Raises FrameError if the video ends before the
+    sequence does, or the file has a hole there.
     """
     leave_sec = np.append(video.times_sec[1:], video.end_sec)
     steps_sec = np.arange(seq_frames) / fps if fps else np.zeros(1)
@@ -288,40 +289,40 @@ def read_sequence_at(
 ) -> list[np.ndarray]:
     """The frames on screen at start_sec + k/fps, k < seq_frames: uint8 (224, 224, 3) BGR each.
 
-    fps None takes consecutive frames of the file instead. Raises FrameError when the video ends
-    first, where frames are missing or damaged, and over a hole in time.
+    fps None takes consecutive frames of the file. Raises FrameError if the video ends before the
+    sequence does, if frames are missing or damaged, or the file has a hole there.
     """
     indices = frames_at(video, start_sec, seq_frames, fps).tolist()
     if video.damaged[indices[0] : indices[-1] + 1].any():
         raise FrameError(video.path, "the file is damaged there")
     video.recent = {k: frame for k, frame in video.recent.items() if k >= indices[0]}
     try:
-        with ThreadPoolExecutor() as pool:  # makes frames small while the next are decoded
+        with ThreadPoolExecutor() as pool:  # resizes frames while the next ones are decoded
             _decode(video, indices, pool)
-            for k in set(indices):  # decoded ahead for the sequence before
+            for k in set(indices):  # some were decoded ahead by the last call
                 if isinstance(video.recent[k], av.VideoFrame):
                     video.recent[k] = _small(video.recent[k], pool)
     except Damage as damage:
         _mark_damaged(video, damage.first, damage.last)
         video.decoder, video.position, video.recent = iter(()), NOWHERE, {}
-        video.container.close()  # a decoder that met damage can be wrong long after it
+        video.container.close()  # after damage a decoder can be wrong for long
         video.container, video.stream, _ = open_container(video.path)
         raise FrameError(video.path, "the file is damaged there") from damage
     return [video.recent[k].result() for k in indices]
 
 
 def _small(frame: av.VideoFrame, pool: ThreadPoolExecutor) -> Future:
-    """Of uint8 (224, 224, 3) BGR, upright, as OpenCV's reader and cv2.resize give it."""
-    image = frame.to_ndarray(format="bgr24", interpolation="BICUBIC")  # not safe in threads
+    """A future uint8 (224, 224, 3) BGR, upright, equal to OpenCV's reader and cv2.resize."""
+    image = frame.to_ndarray(format="bgr24", interpolation="BICUBIC")  # not thread-safe
     if frame.rotation % 360 in TURNS:
         image = cv2.rotate(image, TURNS[frame.rotation % 360])
     return pool.submit(make_small, image)
 
 
 def _decode(video: Video, indices: list[int], pool: ThreadPoolExecutor) -> None:
-    """Brings the wanted frames, and some after them, into video.recent; raises Damage.
+    """Decodes the wanted frames, and AHEAD_FRAMES after them, into video.recent.
 
-    All frames between them are decoded and checked as well; those not wanted are not kept.
+    The frames between are decoded and checked too, but not kept. Raises Damage.
     """
     last = min(indices[-1] + AHEAD_FRAMES, len(video.pts) - 1)
     ahead = range(indices[-1] + 1, last + 1)
@@ -341,7 +342,7 @@ def _decode(video: Video, indices: list[int], pool: ThreadPoolExecutor) -> None:
         expected = max(video.position + 1, first)
         index, frame = next(video.decoder, (len(video.pts), None))
         decoded = {index: frame}
-        if video.interlaced and index == expected + 1:  # between them, the second field of a frame
+        if video.interlaced and index == expected + 1:  # a second field completed the frame between
             decoded = {expected: shown, index: frame}
         elif index > expected or index < video.position:
             raise Damage(expected, index)
@@ -351,7 +352,7 @@ def _decode(video: Video, indices: list[int], pool: ThreadPoolExecutor) -> None:
 
 
 def _decode_from(video: Video, key_pts: int) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(index, frame) of the frames from a key frame on, as the decoder gives them out."""
+    """Yields (index, frame) from a key frame on, in the order of the decoder. Raises Damage."""
     stream = video.stream
     position = int(np.searchsorted(video.pts, key_pts))
     packets = _packets_from(video, key_pts)
@@ -361,7 +362,7 @@ def _decode_from(video: Video, key_pts: int) -> Iterator[tuple[int, av.VideoFram
             packet = next(packets)
             if packet.pts is not None:
                 at = packet.pts
-                if at < key_pts:  # shown before the key frame, and needs what was before it
+                if at < key_pts:  # shown before the key frame, needs earlier frames
                     continue
                 skip = "NONREF" if at < video.skip_pts else "DEFAULT"
                 if stream.codec_context.skip_frame != skip:
@@ -380,7 +381,7 @@ def _decode_from(video: Video, key_pts: int) -> Iterator[tuple[int, av.VideoFram
 
 
 def _packets_from(video: Video, key_pts: int) -> Iterator[av.Packet]:
-    """The packets from a key frame on. Seeks further back where a seek lands behind it."""
+    """Yields the packets from a key frame on; seeks further back if a seek lands after it."""
     here = int(np.searchsorted(video.key_pts, key_pts))
     for back in (0, 1, 4, 16, 64):
         video.container.seek(int(video.key_dts[max(here - back, 0)]), stream=video.stream)

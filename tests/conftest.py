@@ -1,4 +1,4 @@
-"""Tiny inputs that the tests make themselves: numbered videos, small data sets, a random model."""
+"""Tiny inputs that the tests make: numbered videos, small data sets, a random model."""
 
 import os
 
@@ -24,35 +24,35 @@ from model import RES_LSTM, ModelConfig
 
 pytest.register_assert_rewrite("labeling_client", "answers")
 
-PICKS = ("fp32", "bf16")  # what precision="auto" can come to
-BITS = 10  # of the frame's number, one column of the picture each
+PICKS = ("fp32", "bf16")  # what precision="auto" can resolve to
+BITS = 10  # of the frame number, one column of the frame each
 
 
 def pytest_addoption(parser):
-    about = 'what precision="auto" comes to in these tests, not in processes that they start'
+    about = 'what precision="auto" resolves to in the tests, but not in processes they start'
     parser.addoption("--pick", choices=PICKS, help=about)
 
 
 def pytest_collection_modifyitems(items):
-    """The files that take longest go first, so that two processes end at about the same time."""
+    """Runs the longest files first, so that two processes end at about the same time."""
     longest = ("test_ray.py", "test_notebook.py", "test_labeling_page.py", "test_reel.py")
     items.sort(key=lambda item: item.path.name not in longest)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    """Weights that a test and its fixtures draw are the same, whatever ran before."""
+    """Seeds torch, so that a test and its fixtures draw the same weights whatever ran before."""
     torch.manual_seed(0)
 
 
 def force_pick(monkeypatch, precision: str) -> None:
-    """precision="auto" becomes this one, whatever the processor: bf16 is emulated if need be."""
+    """Makes precision="auto" resolve to this one on any processor; bf16 is emulated if needed."""
     monkeypatch.setattr(encoder, "has_native_bf16", lambda device: precision == "bf16")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def pick_for_all_tests(pytestconfig):
-    """The pick of this processor, or that of --pick."""
+    """Applies --pick if given; else the processor decides."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         if given := pytestconfig.getoption("pick"):
             force_pick(monkeypatch, given)
@@ -61,23 +61,23 @@ def pick_for_all_tests(pytestconfig):
 
 @pytest.fixture(params=PICKS)
 def pick(request, monkeypatch) -> str:
-    """Runs a test twice, with precision="auto" forced to each of what it can come to."""
+    """Runs a test twice: precision="auto" is fp32, then bf16."""
     force_pick(monkeypatch, request.param)
     return request.param
 
 
 def assert_features_agree(found, expected, precision: str) -> None:
-    """found (N, 512) are the backbone's features expected, to what the precision allows."""
+    """Asserts that features (N, 512) are the expected ones, as far as the precision allows."""
     cosine = torch.cosine_similarity(found, expected)
     assert cosine.min() > 0.9999
     if precision == "fp32":
         assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
     else:
-        assert cosine.max() < 1 - 1e-7  # it was bf16 that computed
+        assert cosine.max() < 1 - 1e-7  # proves that bf16 was used
 
 
 def numbered_frame(number: int, size: int = 80) -> np.ndarray:
-    """A grey picture whose columns spell its number in binary."""
+    """A grey frame, uint8 (size, size), whose columns spell its number in binary."""
     frame = np.zeros((size, size), np.uint8)
     for bit in range(BITS):
         if number >> bit & 1:
@@ -93,7 +93,7 @@ def number_in(frame: np.ndarray) -> int:
 
 
 def write_video(path: Path, rate: str, count: int, *options: str) -> Path:
-    """A numbered H.264 video (or what the ffmpeg options say) of `count` frames."""
+    """Writes a video of `count` numbered frames, in H.264 unless ffmpeg options are given."""
     pixels = np.stack([numbered_frame(k) for k in range(count)]).tobytes()
     options = options or ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "50")
     source = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", "80x80", "-r", rate, "-i", "-"]
@@ -103,7 +103,7 @@ def write_video(path: Path, rate: str, count: int, *options: str) -> Path:
 
 
 def write_damaged_video(path: Path, count: int, at: float) -> Path:
-    """The same as MPEG-2 in a transport stream, 20 packets of it zeros from a share `at` on."""
+    """Writes an MPEG-2 transport stream with 20 packets zeroed from the fraction `at` (0 to 1)."""
     write_video(path, "30", count, "-c:v", "mpeg2video", "-g", "15", "-q:v", "2")
     data = bytearray(path.read_bytes())
     first = int(len(data) * at) // 188 * 188
@@ -120,7 +120,7 @@ def video(tmp_path):
 
 @cache
 def drawn_sequence(label: int, seed: int, frames: int) -> tempfile.TemporaryDirectory:
-    """A folder of frames, drawn once in a run of the tests; it goes with the last test."""
+    """A folder of frames, drawn once per test run and deleted at its end."""
     folder, rng = tempfile.TemporaryDirectory(), np.random.default_rng(seed)
     for k in range(frames):
         picture = rng.integers(0, 60, (224, 224, 3), np.uint8)
@@ -132,15 +132,15 @@ def drawn_sequence(label: int, seed: int, frames: int) -> tempfile.TemporaryDire
 
 
 def write_sequence(folder: Path, label: int, seed: int, frames: int = 30) -> None:
-    """Label 1 is a bright square that runs across noise, label 0 the noise alone.
+    """Writes a sequence: a bright square that runs across noise for label 1, only noise for 0.
 
-    Copies, not links: tests write into them.
+    The frames are copies, not links, because tests write to them.
     """
     shutil.copytree(drawn_sequence(label, seed, frames).name, folder)
 
 
 def write_sequences(split: Path, count: int, frames: int = 30) -> list[str]:
-    """Sequences without labels, every other one with a square; returns their names."""
+    """Writes sequences without labels, every other one with a square; returns their names."""
     names = [f"seq_{k:05d}" for k in range(1, count + 1)]
     for k, name in enumerate(names):
         write_sequence(split / "sequences" / name, k % 2, seed=k, frames=frames)
@@ -148,12 +148,12 @@ def write_sequences(split: Path, count: int, frames: int = 30) -> list[str]:
 
 
 def feature_files(folder: Path) -> dict[str, bytes]:
-    """The bytes of each file of features in a folder, by its name."""
+    """{name: bytes} of the feature files in a folder."""
     return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
 
 
 def write_data(root: Path, counts=(4, 2, 2), frames: int = 30) -> Path:
-    """A labelled data set of `counts` sequences a split, every other one a rally."""
+    """Writes a labelled data set of `counts` sequences per split, every other one a rally."""
     for first, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         rows, sources = [], []
         for k in range(1, count + 1):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from cli import split_address
@@ -21,6 +23,8 @@ def test_the_address_may_be_left_out_before_a_folder(ray_option, names, expected
 
 
 @pytest.mark.parametrize("name", ["10.0.0.5", "cluster-head", "[::1]:6379"])
-def test_what_is_neither_a_folder_nor_an_address_is_named_at_once(name):
-    with pytest.raises(UserError, match="neither there nor an address, HOST:PORT"):
+def test_a_word_that_is_neither_a_path_nor_an_address_is_an_error(name):
+    with pytest.raises(
+        UserError, match=f"--ray {re.escape(name)}: no such file or folder; .* HOST:PORT"
+    ):
         split_address(name, ["Data/train"])

@@ -69,8 +69,8 @@ def test_every_problem_of_every_split_is_in_one_message(data):
     for part in [
         "in train.csv without a folder: seq_00001, seq_00005",
         "seq_00002 (29 frames instead of 30)",
-        "seq_00003 (frame 7 is no readable image)",
-        "seq_00004 (frame 9 is cut off)",
+        "seq_00003 (frame 7 is not a readable image)",
+        "seq_00004 (frame 9 is truncated)",
         "more than one row in train.csv: seq_00003",
         "seq_00005 is 'rally'",
         "without a label",
@@ -104,7 +104,7 @@ def test_damage_inside_a_frame_is_found_on_request_and_a_missing_frame_always(da
     sequences = data / "train" / "sequences"
     (sequences / "seq_00003" / "00007.jpg").write_bytes(b"no picture")
     assert len(load_splits(data)["train"]) == 4
-    assert "seq_00003 (frame 7 is no readable image)" in problems(data, deep=True)
+    assert "seq_00003 (frame 7 is not a readable image)" in problems(data, deep=True)
     (sequences / "seq_00002" / "00030.jpg").unlink()
     text = problems(data)
     assert "seq_00002 (29 frames instead of 30)" in text and "seq_00003" not in text
@@ -206,8 +206,10 @@ def test_frames_that_cannot_be_read_say_which_and_why(data):
     (folder / "00002.jpg").write_bytes(b"no picture")
     with pytest.raises(FrameError) as caught:
         read_sequence(folder)
-    assert caught.value.path == folder and caught.value.reason == "frame 2 is no readable image"
-    with pytest.raises(UserError, match="seq_00001: frame 2 is no readable image: put its files"):
+    assert caught.value.path == folder and caught.value.reason == "frame 2 is not a readable image"
+    with pytest.raises(
+        UserError, match="seq_00001: frame 2 is not a readable image: put its files"
+    ):
         plots.plot_strips([folder], ["a strip"])
 
 
@@ -238,7 +240,7 @@ def test_the_command_says_what_is_there_or_what_is_wrong(tmp_path, capsys):
     assert dataset.main([str(data)]) == 0 and "validation" in capsys.readouterr().out
     (data / "test" / "sequences" / "seq_00001" / "00002.jpg").write_bytes(b"")
     assert dataset.main([str(data)]) == 0
-    with pytest.raises(UserError, match="frame 2 is no readable image"):
+    with pytest.raises(UserError, match="frame 2 is not a readable image"):
         dataset.main([str(data), "--deep"])
     labels(data, "sequence,label\n")
     with pytest.raises(SystemExit, match="^1$"):

@@ -13,7 +13,7 @@ def full_disk(*args):
     raise OSError(28, "No space left on device")
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_crumbs(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_file_and_no_partial_file(tmp_path, monkeypatch):
     write_whole(tmp_path / "a.csv", b"old")
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(UserError, match="a.csv: No space left"):
@@ -22,7 +22,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_crumbs(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_a_folder_that_is_a_file_is_an_error_in_words(tmp_path):
+def test_a_file_in_the_place_of_a_folder_is_a_clear_error(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         write_whole(tmp_path / "runs" / "a.csv", b"")
@@ -53,7 +53,7 @@ def test_tables_of_any_program_are_read(tmp_path, text):
         (b"sequence,label\na,1,2,3\nb\n", "cannot be read"),
     ],
 )
-def test_a_file_that_is_no_such_table_is_refused_by_name(tmp_path, text, message):
+def test_a_bad_table_is_an_error_that_names_the_file(tmp_path, text, message):
     (tmp_path / "t.csv").write_bytes(text)
     with pytest.raises(UserError, match=f"t.csv.*{message}"):
         read_table(tmp_path / "t.csv", ("sequence", "label"))
@@ -65,7 +65,7 @@ def hold(folder, ready):
         time.sleep(60)
 
 
-def test_a_second_writer_waits_until_a_killed_first_one_lets_go(tmp_path, capfd):
+def test_a_second_writer_waits_until_the_first_one_is_killed(tmp_path, capfd):
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     first = context.Process(target=hold, args=(tmp_path, ready))
@@ -87,15 +87,15 @@ def test_a_second_writer_waits_until_a_killed_first_one_lets_go(tmp_path, capfd)
     assert "waiting" in capfd.readouterr().err
 
 
-def test_a_runs_folder_on_a_disk_that_is_not_there_is_an_error(tmp_path):
+def test_a_runs_folder_on_a_missing_disk_is_an_error(tmp_path):
     (tmp_path / "runs").symlink_to(tmp_path / "unmounted" / "runs")
-    with pytest.raises(UserError, match="cannot make the run's folder"):
+    with pytest.raises(UserError, match="cannot create the run folder"):
         new_run_dir(tmp_path / "runs")
 
 
-def test_an_unwritable_runs_folder_is_named_before_training(tmp_path):
+def test_an_unwritable_runs_folder_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(UserError, match="cannot make the run's folder .*runs_dir"):
+    with pytest.raises(UserError, match="cannot create the run folder .*runs_dir"):
         new_run_dir(tmp_path / "runs" / "deeper")
 
 

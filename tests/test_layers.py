@@ -1,4 +1,4 @@
-"""make lint refuses what would undo the layout. Each case is a line too many in a copy of it."""
+"""make lint refuses code that breaks the layout. Each case adds one bad line to a copy of it."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ def checkout(tmp_path):
 
 
 def lint(checkout: Path, tool: str) -> subprocess.CompletedProcess:
-    """What make lint runs, by one tool."""
+    """Runs one of the tools of make lint on a copy."""
     arguments = {"tach": ["check"], "ruff": ["check", "."], "lint-imports": ["--no-cache"]}
     command = [BIN / tool, *arguments.get(tool, [])]
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True)
@@ -69,7 +69,7 @@ def test_lint_refuses(checkout, tool, file, line, why):
     assert told.returncode != 0 and why in told.stdout + told.stderr
 
 
-def test_every_module_has_its_place_in_what_lint_reads():
+def test_lint_knows_every_module():
     tach = tomllib.loads((REPO / "tach.toml").read_text())["modules"]
     placed = [path for module in tach for path in module.get("paths", [module.get("path")])]
     assert sorted(placed) == sorted([*(path.stem for path in REPO.glob("*.py")), *PACKAGES])

@@ -109,7 +109,7 @@ def test_a_killed_worker_and_a_killed_node_cost_only_what_was_not_saved(job, bac
 def test_a_sequence_that_cannot_be_read_is_named_at_the_end_and_costs_only_itself(job):
     split, names, raised, _ = job
     assert raised["first"].startswith(f"1 of 40 sequences of {split} have no features")
-    assert f"{names[2]}: frame 2 is no readable image" in raised["first"]
+    assert f"{names[2]}: frame 2 is not a readable image" in raised["first"]
 
 
 def test_two_jobs_on_one_folder_do_no_harm(job, backbone):

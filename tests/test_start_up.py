@@ -1,4 +1,4 @@
-"""What starts at once: each command's --help, and the folders that need no torch."""
+"""What must start fast: the --help of each command, and the folders that need no torch."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ HEAVY = SLOW | {"pandas", "uvicorn", "cv2", "av"}
 
 
 def loaded_by(code: str) -> set[str]:
-    """The names of all modules that are loaded in a new process after the code."""
+    """The names of all modules that the code loads in a new process."""
     script = f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)), file=sys.stderr)"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPO)
     assert told.returncode == 0, told.stderr
@@ -29,7 +29,7 @@ def loaded_by(code: str) -> set[str]:
         ("detecting_rallies", {"pandas", "cv2", "av", "scipy"}),
     ],
 )
-def test_help_starts_without_what_only_work_needs(command, allowed):
+def test_help_imports_no_heavy_module(command, allowed):
     loaded = loaded_by(
         f"import runpy\nsys.argv = ['{command}.py', '--help']\n"
         f"try:\n    runpy.run_path('{command}.py', run_name='__main__')\n"
@@ -55,7 +55,7 @@ def modules_of(folder: str) -> list[str]:
     ],
     ids=["root", "media", "collection", "annotation", "output", "evaluation"],
 )
-def test_what_needs_no_torch_imports_none(modules, slow):
+def test_these_modules_import_nothing_slow(modules, slow):
     loaded = loaded_by(f"import {', '.join(modules)}")
     assert set(modules) <= loaded
     assert not loaded & slow

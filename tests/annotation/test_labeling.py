@@ -185,9 +185,9 @@ def test_broken_tables_and_files_that_are_not_there_are_one_line_each(
     (tmp_path / "probs.csv").write_text(f"sequence,probability,split\n{name_of(1)},2,train\n")
     (tmp_path / "others.csv").write_text("sequence,probability,split\nx,0.5,train\n")
     for arguments, why in [
-        (["--match", tmp_path / "none.mp4"], "there is no such file"),
+        (["--match", tmp_path / "none.mp4"], "no such file"),
         (["--match", tmp_path], "is a folder"),
-        (["--match", tmp_path / "bad.csv"], "not a video that can be read"),
+        (["--match", tmp_path / "bad.csv"], "not a readable video"),
         (["--match", "https://youtu.be/AAAAAAAAAAA"], "is not downloaded yet: collect it first"),
         (["--match", "youtube.com/watch?v=AAAAAAAAAAA"], "is not downloaded yet"),
         (["--match", "https://vimeo.com/1"], "not the address of a YouTube video"),

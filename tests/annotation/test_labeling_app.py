@@ -366,7 +366,9 @@ def test_a_table_that_another_process_holds_is_an_error_in_the_end(client, data,
     before = rows(data)
     with labels.one_writer(data / "train", ".labels.lock"):
         told = post(client, "/labels", TAKEN["/labels"])
-    assert told.status_code == 500 and "another process still holds" in told.json()["error"]
+    assert (
+        told.status_code == 500 and "another process still holds the lock" in told.json()["error"]
+    )
     assert rows(data) == before and label(client, answer(ONE, "1"))["conflicts"] == {}
 
 

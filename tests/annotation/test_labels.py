@@ -441,7 +441,7 @@ def test_another_that_holds_the_table_for_long_is_named(split, monkeypatch):
     other = threading.Thread(target=hold)
     other.start()
     assert held.wait(10)
-    with pytest.raises(UserError, match="another process still holds .*labels.lock"):
+    with pytest.raises(UserError, match="another process still holds the lock .*labels.lock"):
         save_labels(split, [Answer("a", "1", "")])
     done.set()
     other.join()

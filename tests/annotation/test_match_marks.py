@@ -241,7 +241,7 @@ def test_a_full_disk_is_an_error_and_leaves_marks_and_log(table, monkeypatch, fa
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "Data").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="cannot write in"):
+    with pytest.raises(UserError, match="cannot write to"):
         save_marks(marks_path(tmp_path / "Data", "final"), [(1, 2)], [], LONG)
 
 

@@ -1,9 +1,10 @@
-"""Kills collecting at random moments; test_sequences.py runs it in a process without threads.
+"""Kills collecting at random moments. test_sequences.py runs this in a process without threads.
 
     python tests/collection/kill_collecting.py VIDEO FOLDER KILLS
 
-collects VIDEO into FOLDER/0, over and over, until that is complete, then into FOLDER/1, and so on;
-each time another process, killed after a moment. Prints how many kills hit a process at work.
+A child process collects VIDEO into FOLDER/0 and is killed after a moment. New children go on until
+FOLDER/0 is complete, then comes FOLDER/1, and so on. Stops after KILLS kills that hit a process at
+work, and prints their number.
 """
 
 import os
@@ -22,7 +23,7 @@ from collection.sources import read_sources
 
 
 def collect_and_be_killed(video: Path, data: Path, rng: np.random.Generator) -> bool:
-    """Whether the kill came before the end."""
+    """Whether the kill came before the child had finished."""
     pause = float(rng.uniform(0, 0.5))
     sequences.PUBLISH_SEC = float(rng.choice([0.0, 0.05, 0.2]))
     child = os.fork()
@@ -33,15 +34,15 @@ def collect_and_be_killed(video: Path, data: Path, rng: np.random.Generator) -> 
     time.sleep(pause)
     os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, -signal.SIGKILL), "collecting failed of itself"
+    assert code in (0, -signal.SIGKILL), "collecting failed without a kill"
     return code != 0
 
 
 def check_what_is_there(split_dir: Path, seen: dict[Path, list]) -> int:
-    """How many sequences can be seen; each of them is whole and listed once.
+    """Asserts that each visible sequence is whole and listed once; returns how many there are.
 
-    seen holds those that were whole before, with the sizes and times of their frames. While these
-    are unchanged, the frames are not decoded again.
+    seen maps each sequence that was whole before to the sizes and times of its frames. Frames are
+    decoded again only if these have changed.
     """
     if not (split_dir / "sequences").is_dir():
         return 0
@@ -67,7 +68,7 @@ def main() -> None:
         killed = collect_and_be_killed(video, folder / str(data), rng)
         half_way.add(check_what_is_there(folder / str(data) / "train", seen))
         hit, data = (hit + 1, data) if killed else (hit, data + 1)
-    assert len(half_way) > 5, "the kills met no work: run it again on an idle machine"
+    assert len(half_way) > 5, "the kills hit too little work: run it again on an idle machine"
     print(hit)
 
 

@@ -1,10 +1,10 @@
-"""YouTube as the tests play it: its media server on 127.0.0.1, well or failing, and its videos.
+"""A stand-in for YouTube: a media server on 127.0.0.1 that works or fails, and its videos.
 
     with media_server(data) as server:
         youtube = stand_in({"AAAAAAAAAAA": [server.offer("404 late"), server.offer()]})
         monkeypatch.setattr("pytubefix.YouTube", youtube)
 
-The first attempt at that video then meets a 404 in its middle, all further ones get it whole.
+The first attempt at that video then gets a 404 half-way; all later attempts get the whole video.
 """
 
 import os
@@ -19,10 +19,10 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import pytubefix
 from pytubefix.monostate import Monostate
 
-MOST_REQUESTS = 100  # then 410, which ends any loop
+MOST_REQUESTS = 100  # then it answers 410, to end any loop
 CUT_BYTES = 500
-WAIT_SEC = 2  # the longest that a request is kept waiting
-KINDS = {  # itags, of which those not named here are video-only H.264
+WAIT_SEC = 2  # the longest wait before a connection is closed
+KINDS = {  # {itag: MIME type}; other itags are video-only H.264
     17: 'video/3gpp; codecs="mp4v.20.3, mp4a.40.2"',
     18: 'video/mp4; codecs="avc1.42001E, mp4a.40.2"',
     22: 'video/mp4; codecs="avc1.64001F, mp4a.40.2"',
@@ -36,7 +36,7 @@ KINDS = {  # itags, of which those not named here are video-only H.264
 
 
 def format_of(itag: int, url: str = "http://127.0.0.1/?", size: int = 1, **more) -> dict:
-    """A stream as YouTube's answer describes it; size 0 leaves its size out."""
+    """A stream as YouTube's answer describes it; size 0 stands for an unknown size."""
     return {
         "itag": itag,
         "url": url,
@@ -51,7 +51,7 @@ def format_of(itag: int, url: str = "http://127.0.0.1/?", size: int = 1, **more)
 
 
 class MediaServer(ThreadingHTTPServer):
-    """`asked` lists the requests, as "HEAD" or "GET 0-4095"."""
+    """Serves `files`; `asked` lists the requests, as "HEAD" or "GET 0-4095"."""
 
     daemon_threads = True
 
@@ -62,14 +62,17 @@ class MediaServer(ThreadingHTTPServer):
     def offer(
         self, mode: str = "ok", data: bytes | None = None, size: int | None = None, itag: int = 18
     ) -> list[dict]:
-        """The streams of one attempt: one, of this server's data or of other.
+        """The streams of one attempt: one stream of this server's data, or of `data`.
 
-        Its size is announced rightly unless given. Modes:
-        ok: as YouTube serves it; 403, or any other code: in the place of all bytes;
-        404 late, or any other code: from the second range on; silent: never any answer;
-        stall: half a body, then nothing; cut: each connection closed after CUT_BYTES of its body;
-        nothing: from the second range on, closed where the body should begin;
-        empty: from the second range on, bodies of no bytes; no length: closed at its end instead.
+        `size` is the size to announce (default: the true one). Modes:
+        ok: the data, as YouTube serves it;
+        403, or another code: this error for every request;
+        404 late, or another code: this error from the second range on;
+        silent: no answer; stall: half a body, then nothing;
+        cut: each connection closes after CUT_BYTES of its body;
+        nothing: from the second range on, the connection closes before the body;
+        empty: from the second range on, empty bodies;
+        no length: no Content-Length, the connection closes at the end.
         """
         if data is not None:
             self.files.append(data)
@@ -78,7 +81,7 @@ class MediaServer(ThreadingHTTPServer):
         return [format_of(itag, url, len(self.files[place]) if size is None else size)]
 
     def handle_error(self, request, client_address) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # pytubefix hangs up on most answers
+        if not isinstance(sys.exc_info()[1], OSError):  # pytubefix closes most connections early
             super().handle_error(request, client_address)
 
 
@@ -123,7 +126,7 @@ class Answers(BaseHTTPRequestHandler):
 
 @contextmanager
 def media_server(data: bytes) -> Iterator[MediaServer]:
-    """Serves data until the block ends."""
+    """Serves data until the with block ends."""
     with mock.patch.dict(os.environ, no_proxy="127.0.0.1"), MediaServer(data) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
@@ -136,10 +139,10 @@ def media_server(data: bytes) -> Iterator[MediaServer]:
 
 
 def stand_in(answers: dict[str, list], length_sec: int = 60) -> type:
-    """What to put in the place of pytubefix.YouTube; the objects made of it are in its `made`.
+    """A class to replace pytubefix.YouTube; its `made` lists the objects created.
 
-    The k-th object of a video answers with answers[id][k], or the last there is: streams as
-    `MediaServer.offer` gives them, or an error to raise.
+    The k-th object of a video answers with answers[id][k], or with the last answer if there are
+    fewer: streams as `MediaServer.offer` gives them, or an error to raise.
     """
 
     class YouTube:

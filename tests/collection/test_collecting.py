@@ -33,7 +33,7 @@ def server(video):
 
 
 def youtube_answers(monkeypatch, answers):
-    """Puts a YouTube that gives these answers in pytubefix's place; returns its class."""
+    """Replaces pytubefix.YouTube by one that gives these answers; returns its class."""
     monkeypatch.setattr(downloading, "WAITS_SEC", (0, 0, 0))
     youtube = stand_in(answers, length_sec=10)
     monkeypatch.setattr("pytubefix.YouTube", youtube)
@@ -54,7 +54,9 @@ def test_an_address_becomes_sequences_of_that_video(data, server, monkeypatch, v
     assert (data / "videos" / f"{ONE}.mp4").read_bytes() == video.read_bytes()
 
 
-def test_doing_it_again_asks_youtube_nothing_in_whatever_form(data, server, monkeypatch):
+def test_a_finished_video_is_not_requested_again_under_any_form_of_its_address(
+    data, server, monkeypatch
+):
     youtube = youtube_answers(monkeypatch, {ONE: [server.offer()]})
     forms = [ADDRESS, f"https://youtu.be/{ONE}", f"youtube.com/shorts/{ONE}", f"{ADDRESS}&t=9"]
     for form in forms:
@@ -65,7 +67,7 @@ def test_doing_it_again_asks_youtube_nothing_in_whatever_form(data, server, monk
     assert len(youtube.made) == 1 and len(read_sources(data / "test")) == 0
 
 
-def test_videos_that_are_not_kept_are_not_fetched_again(data, server, monkeypatch):
+def test_a_deleted_download_is_not_downloaded_again(data, server, monkeypatch):
     youtube = youtube_answers(monkeypatch, {ONE: [server.offer()]})
     for _ in range(2):
         assert collect(data, ADDRESS, "--split", "train", "--no-keep-video") == 0
@@ -73,7 +75,7 @@ def test_videos_that_are_not_kept_are_not_fetched_again(data, server, monkeypatc
     assert len(youtube.made) == 1
 
 
-def test_a_file_put_where_downloads_go_is_taken_for_the_video(data, video, monkeypatch):
+def test_a_file_in_the_downloads_folder_is_used_for_its_address(data, video, monkeypatch):
     youtube = youtube_answers(monkeypatch, {})
     (data / "videos").mkdir()
     video.rename(data / "videos" / f"{ONE}.mp4")
@@ -81,7 +83,7 @@ def test_a_file_put_where_downloads_go_is_taken_for_the_video(data, video, monke
     assert not youtube.made and set(read_sources(data / "train")["video"]) == {ADDRESS}
 
 
-def test_all_of_videos_csv_goes_into_its_splits_and_a_bad_one_stops_no_other(
+def test_each_line_of_videos_csv_goes_into_its_split_and_a_bad_one_stops_no_other(
     data, server, monkeypatch, capsys
 ):
     youtube_answers(monkeypatch, {ONE: [server.offer("403")], TWO: [server.offer()]})
@@ -96,16 +98,14 @@ def test_all_of_videos_csv_goes_into_its_splits_and_a_bad_one_stops_no_other(
     rows = [line for line in rows if line.startswith(splits)]
     assert [row.split()[0] for row in rows] == ["train", "train", "test", "validation"]
     assert "YouTube refuses the download" in rows[0]
-    assert "missing.mp4: there is no such file" in rows[1]
+    assert "missing.mp4: no such file" in rows[1]
     assert rows[2].endswith("5 complete") and rows[3].endswith("5 complete")
     assert printed.err.count("error: ") == 2
     assert read_sources(data / "test")["video"].tolist() == ["my match.mp4"] * 5
     assert collect(data, "--split", "test") == 0
 
 
-def test_a_list_with_one_video_in_two_splits_is_refused_before_anything_is_fetched(
-    data, monkeypatch
-):
+def test_a_list_with_one_video_in_two_splits_is_refused_before_any_download(data, monkeypatch):
     youtube = youtube_answers(monkeypatch, {})
     (data / "videos.csv").write_text(
         f"split,video\ntrain,{ADDRESS}\ntest,https://youtu.be/{ONE}\nall,x.mp4\n"
@@ -113,30 +113,30 @@ def test_a_list_with_one_video_in_two_splits_is_refused_before_anything_is_fetch
     with pytest.raises(UserError) as caught:
         collect(data)
     assert "in both train and test" in str(caught.value)
-    assert "x.mp4: no split 'all'" in str(caught.value)
+    assert "x.mp4: no such split: 'all'; use one of train, validation, test" in str(caught.value)
     assert not youtube.made
 
 
-def test_lines_without_a_video_are_refused_in_collecting_and_passed_over_by_others(data):
+def test_lines_without_a_video_are_an_error_in_collecting_and_ignored_elsewhere(data):
     (data / "videos.csv").write_text("split,video\ntrain,\ntrain,final.mp4\ntest,\n")
     with pytest.raises(UserError) as caught:
         collect(data)
     assert str(caught.value).split("\n  - ")[1:] == [
-        f"a line of {split} names no video: write one there or take it out"
+        f"a line with split '{split}' has no video: add one, or delete the line"
         for split in ("train", "test")
     ]
     assert read_splits(data).split_by_key == {"final.mp4": "train"}
 
 
-def test_a_list_without_a_video_says_so(data):
+def test_an_empty_video_list_is_an_error(data):
     (data / "videos.csv").write_text("split,video\n")
-    with pytest.raises(UserError, match="names no video"):
+    with pytest.raises(UserError, match="videos.csv lists no video"):
         collect(data)
-    with pytest.raises(UserError, match="names no video for test"):
+    with pytest.raises(UserError, match="lists no video for test"):
         collect(data, "--split", "test")
 
 
-def test_a_bad_playlist_stops_no_other(data, video, monkeypatch, capsys):
+def test_a_bad_playlist_does_not_stop_the_other_videos(data, video, monkeypatch, capsys):
     def fails(*_):
         raise KeyError("contents")
 
@@ -147,7 +147,7 @@ def test_a_bad_playlist_stops_no_other(data, video, monkeypatch, capsys):
     assert "no longer understands YouTube" in capsys.readouterr().out
 
 
-def test_a_file_that_a_person_put_among_the_downloads_is_never_removed(data, video, monkeypatch):
+def test_a_file_put_into_the_downloads_by_hand_is_never_deleted(data, video, monkeypatch):
     youtube_answers(monkeypatch, {})
     (data / "videos").mkdir()
     for number, name in enumerate([f"{ONE}.mp4", f"Final [{TWO}].mp4"]):
@@ -158,24 +158,26 @@ def test_a_file_that_a_person_put_among_the_downloads_is_never_removed(data, vid
     assert len(read_sources(data / "train")) == 10
 
 
-def test_a_copy_is_counted_for_what_it_added(data, video, tmp_path, capsys):
+def test_a_copy_counts_only_the_sequences_that_it_added(data, video, tmp_path, capsys):
     collect(data, video, "--split", "train")
     shutil.copy(video, tmp_path / "copy.mp4")
     capsys.readouterr()
     more = [tmp_path / "copy.mp4", "--split", "train", "--interval-sec", "1"]
     for arguments in ([*more, "--dry-run"], more):
         assert main([*map(str, arguments), "--data", str(data)]) == 0
-    planned, done = capsys.readouterr().out.split("in all;")
+    planned, done = capsys.readouterr().out.split("MB needed;")
     assert planned.splitlines()[1].split()[2:4] == ["5", "5"]
     assert "train: 5 sequences added, 10 in all" in done
 
 
-def test_without_a_list_and_without_videos_it_says_what_to_write(data):
-    with pytest.raises(UserError, match="there is no .*videos.csv: its first line"):
+def test_without_videos_and_videos_csv_the_error_says_what_to_write(data):
+    with pytest.raises(
+        UserError, match="no such file: .*videos.csv; create it with the first line split,video"
+    ):
         collect(data)
 
 
-def test_the_list_that_comes_with_it_is_the_original_study():
+def test_the_shipped_videos_csv_lists_the_original_study():
     rows = pd.read_csv("Data/videos.csv")
     assert rows["split"].value_counts().to_dict() == {"train": 5, "validation": 2, "test": 1}
     assert rows["video"].str.fullmatch(r"https://www\.youtube\.com/watch\?v=[\w-]{11}").all()
@@ -192,7 +194,7 @@ def test_a_playlist_adds_its_videos(data, server, monkeypatch):
     assert set(read_sources(data / "train")["video"]) == {ADDRESS}
 
 
-def test_a_dry_run_says_how_much_and_writes_nothing(data, server, monkeypatch, video, capsys):
+def test_a_dry_run_prints_the_amount_and_writes_nothing(data, server, monkeypatch, video, capsys):
     youtube_answers(monkeypatch, {ONE: [server.offer(size=250_000_000)]})
     assert collect(data, ADDRESS, video, "--split", "train", "--dry-run") == 0
     printed = capsys.readouterr().out.splitlines()
@@ -209,11 +211,11 @@ def test_a_dry_run_says_how_much_and_writes_nothing(data, server, monkeypatch, v
     ]
     assert printed[1].split() == ["train", ADDRESS, "5", "0", "1", "250"]
     assert printed[2].split() == ["train", str(video), "5", "0", "1", "0"]
-    assert printed[3].startswith("about 252 MB in all; ")
+    assert printed[3].startswith("about 252 MB needed; ")
     assert list(data.iterdir()) == []
 
 
-def test_the_client_that_is_named_is_the_one_that_asks(data, server, monkeypatch):
+def test_the_named_client_is_used(data, server, monkeypatch):
     youtube = youtube_answers(monkeypatch, {ONE: [server.offer()]})
     assert collect(data, ADDRESS, "--split", "train", "--client", "WEB") == 0
     assert youtube.made[0].client == "WEB"
@@ -237,10 +239,10 @@ def test_bad_files_get_a_line_each_and_do_not_stop_the_others(video, tmp_path, d
     assert told.returncode == 1
     assert "Traceback" not in told.stderr
     for line in [
-        "missing.mp4: there is no such file",
-        "text.mp4: not a video that can be read",
-        "empty.mp4: not a video that can be read",
-        "cut.mp4: breaks off at",
+        "missing.mp4: no such file",
+        "text.mp4: not a readable video",
+        "empty.mp4: not a readable video",
+        "cut.mp4: truncated at",
         "short.mp4: only 0.67 s long",
     ]:
         assert line in told.stderr and line in told.stdout
@@ -275,11 +277,11 @@ def test_wrong_use_ends_with_exit_code_2(video, tmp_path, wrong):
 
 
 def heed_ctrl_c():
-    """Also where these tests run in the background of a shell, which passes on that they do not."""
+    """Restores Ctrl-C, which a shell turns off for background processes such as these tests."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_ctrl_c_keeps_what_is_there_and_the_next_start_goes_on(tmp_path, data):
+def test_ctrl_c_keeps_finished_sequences_and_the_next_run_resumes(tmp_path, data):
     video = write_video(tmp_path / "long.mp4", "30", 1000)
     command = [sys.executable, "collecting_data.py", video, "--split", "train", "--data", data]
     command += ["--interval-sec", "0.1"]
@@ -297,9 +299,9 @@ def test_ctrl_c_keeps_what_is_there_and_the_next_start_goes_on(tmp_path, data):
     assert len(read_sources(data / "train")) == 324
 
 
-def test_the_list_of_what_has_been_collected(video, data, capsys):
+def test_list_shows_what_has_been_collected(video, data, capsys):
     assert main(["--list", "--data", str(data)]) == 0
-    assert capsys.readouterr().out == f"nothing in {data} yet\n"
+    assert capsys.readouterr().out == f"nothing collected in {data} yet\n"
     collect(data, video, "--split", "validation")
     capsys.readouterr()
     main(["--list", "--data", str(data)])

@@ -24,20 +24,20 @@ from files import UserError
 ID = "dQw4w9WgXc_"
 ADDRESS = f"https://www.youtube.com/watch?v={ID}"
 PLAYLIST = "https://www.youtube.com/playlist?list=PL0123456789"
-RANGE = 2000  # bytes a request, in the place of pytubefix's 9 MB
-SOON_SEC = 0.3  # for a server that says nothing more
+RANGE = 2000  # bytes per request, instead of pytubefix's 9 MB
+SOON_SEC = 0.3  # timeout for a server that stops sending
 
-APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"  # as YouTube types it, though not always
-BOT = "takes this computer for a bot"
-LOGIN = "wants a login or a proof of age"
+APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"  # YouTube uses this one, but not always
+BOT = "thinks that this computer is a bot"
+LOGIN = "asks for a login or a proof of age"
 LIVE = "is a live stream: wait"
 NETWORK = "no answer from YouTube: check the network"
-OUTDATED = "no longer understands YouTube: pip install -U pytubefix"
+OUTDATED = "no longer understands YouTube: run pip install -U pytubefix"
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """The bytes of 4 s of H.264 in several of pytubefix's ranges, its index in front."""
+    """The bytes of 4 s of H.264 with the index in front; they span several ranges of pytubefix."""
     codec = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "15", "-movflags", "+faststart"]
     path = write_video(tmp_path_factory.mktemp("film") / "film.mp4", "30", 120, *codec)
     assert path.stat().st_size > 3 * RANGE
@@ -57,7 +57,7 @@ def videos(tmp_path):
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch):
-    """The seconds that were to be waited for, one number a wait; it takes none."""
+    """A list of the waits before retries, in seconds; no time is spent waiting."""
     waits = []
     monkeypatch.setattr("time.sleep", waits.append)
     monkeypatch.setattr("pytubefix.request.default_range_size", RANGE)
@@ -66,7 +66,7 @@ def waits(monkeypatch):
 
 @pytest.fixture
 def play(monkeypatch):
-    """Makes YouTube answer one attempt after the other; gives the list that they come into."""
+    """play(*answers) sets YouTube's answer to each attempt; it returns the list of attempts."""
 
     def play(*answers):
         youtube = stand_in({ID: answers})
@@ -81,7 +81,7 @@ def files_in(folder):
 
 
 def error_of(action, *arguments):
-    """The UserError's line, which is one and names the video; and what caused it."""
+    """(the UserError's message, its cause); asserts one line that begins with the address."""
     with pytest.raises(UserError) as caught:
         action(*arguments)
     line = str(caught.value)
@@ -89,7 +89,7 @@ def error_of(action, *arguments):
     return line, caught.value.__cause__
 
 
-def test_a_video_comes_byte_for_byte(server, play, film, videos, waits):
+def test_a_video_is_downloaded_byte_for_byte(server, play, film, videos, waits):
     attempts = play(server.offer())
     assert download(ID, videos) == videos / f"{ID}.mp4"
     assert (videos / f"{ID}.mp4").read_bytes() == film
@@ -101,7 +101,7 @@ def test_a_video_comes_byte_for_byte(server, play, film, videos, waits):
     "mode",
     ["403", "404", "404 late", "429", "500", "500 late", "stall", "silent", "nothing", "empty"],
 )
-def test_what_passes_is_tried_again_with_a_fresh_answer_of_youtube(
+def test_a_passing_error_is_retried_with_a_new_request_to_youtube(
     server, play, film, videos, waits, monkeypatch, capsys, mode
 ):
     if mode in ("stall", "silent"):
@@ -113,9 +113,7 @@ def test_what_passes_is_tried_again_with_a_fresh_answer_of_youtube(
     assert capsys.readouterr().err.count("trying again in 2 s") == 1
 
 
-def test_connections_cut_in_the_middle_are_taken_up_where_they_ended(
-    server, play, film, videos, waits
-):
+def test_cut_connections_are_resumed_where_they_ended(server, play, film, videos, waits):
     attempts = play(server.offer("cut"))
     assert download(ID, videos).read_bytes() == film
     assert len(attempts) == 1 and len(server.asked) > len(film) / CUT_BYTES
@@ -125,16 +123,16 @@ def test_connections_cut_in_the_middle_are_taken_up_where_they_ended(
     ("mode", "words"),
     [
         ("403", "refuses the download: .*HTTP Error 403"),
-        ("404", r"incomplete each time: .*\b0 of \d+ bytes"),
-        ("404 late", rf"incomplete each time: .*\b{RANGE} of \d+ bytes"),
-        ("429", "fewer requests: .*HTTP Error 429"),
-        ("429 late", "fewer requests: .*HTTP Error 429"),
+        ("404", r"attempt was incomplete: .*\b0 of \d+ bytes"),
+        ("404 late", rf"attempt was incomplete: .*\b{RANGE} of \d+ bytes"),
+        ("429", "too many requests to YouTube: .*HTTP Error 429"),
+        ("429 late", "too many requests to YouTube: .*HTTP Error 429"),
         ("500", "server failed: .*HTTP Error 500"),
         ("503 late", "server failed: .*HTTP Error 503"),
         ("stall", f"{NETWORK}.*TimeoutError"),
         ("silent", f"{NETWORK}.*TimeoutError"),
-        ("nothing", "incomplete each time"),
-        ("empty", "incomplete each time"),
+        ("nothing", "attempt was incomplete"),
+        ("empty", "attempt was incomplete"),
     ],
 )
 def test_a_failing_server_is_asked_four_times_and_leaves_no_file(
@@ -154,37 +152,35 @@ PAGE = b"<!DOCTYPE html><html><body>Before you continue to YouTube</body></html>
 
 
 def cut_off(film):
-    """The first 60 % of it, which open and show their first pictures."""
+    """The first 60 % of the file; it opens, and its first frames decode."""
     return film[: len(film) * 6 // 10]
 
 
 @pytest.mark.parametrize(
     ("came", "announced", "words"),
     [
-        (lambda film: film[:-100], len, r"\d+ of \d+ bytes came"),
-        (lambda film: film + b"more", len, r"\d+ of \d+ bytes came"),
-        (lambda film: PAGE, len, f"{len(PAGE)} of \\d+ bytes came"),
-        (lambda film: PAGE.ljust(len(film)), len, "not a video that can be read"),
-        (lambda film: bytes(len(film)), len, "not a video that can be read"),
+        (lambda film: film[:-100], len, r"received \d+ of \d+ bytes"),
+        (lambda film: film + b"more", len, r"received \d+ of \d+ bytes"),
+        (lambda film: PAGE, len, f"received {len(PAGE)} of \\d+ bytes"),
+        (lambda film: PAGE.ljust(len(film)), len, "not a readable video"),
+        (lambda film: bytes(len(film)), len, "not a readable video"),
         (lambda film: film[:-RANGE] + bytes(RANGE), len, "the file is damaged there"),
-        (cut_off, lambda film: len(cut_off(film)), r"only \d s of 4 s came"),
+        (cut_off, lambda film: len(cut_off(film)), r"received \d s of 4 s of video"),
     ],
     ids=["short", "long", "a page", "a page as long", "zeros", "zeros at its end", "cut off"],
 )
-def test_what_is_not_the_whole_video_is_refused_each_time(
+def test_an_incomplete_download_is_refused_each_time(
     server, play, film, videos, waits, came, announced, words
 ):
     attempts = play(server.offer(data=came(film), size=announced(film)))
     line, cause = error_of(download, ID, videos)
-    assert "the download is incomplete each time" in line and re.search(words, line)
+    assert "every download attempt was incomplete" in line and re.search(words, line)
     assert type(cause) is download_errors.Incomplete
     assert len(attempts) == 4 and waits == [2, 8, 30]
     assert files_in(videos) == set()
 
 
-def test_the_file_of_a_download_that_is_refused_is_closed(
-    server, play, film, videos, waits, monkeypatch
-):
+def test_the_file_of_a_refused_download_is_closed(server, play, film, videos, waits, monkeypatch):
     opened, real = [], downloading.open_video
 
     def remembering(path):
@@ -200,16 +196,14 @@ def test_the_file_of_a_download_that_is_refused_is_closed(
             video.container.seek(0)
 
 
-def test_a_page_of_unknown_length_is_an_error_too(server, play, film, videos):
+def test_a_web_page_of_unknown_length_is_an_error_too(server, play, film, videos):
     play(server.offer("no length", data=PAGE, size=len(film)))
     error_of(download, ID, videos)
     assert files_in(videos) == set()
 
 
 @pytest.mark.parametrize(("code", "size"), [(404, 0), (410, None)])
-def test_an_answer_that_will_not_change_is_not_asked_for_again(
-    server, play, videos, waits, code, size
-):
+def test_a_permanent_error_is_not_retried(server, play, videos, waits, code, size):
     attempts = play(server.offer(str(code), size=size))
     line, cause = error_of(download, ID, videos)
     assert f"HTTP Error {code}" in line and cause.code == code
@@ -217,7 +211,7 @@ def test_an_answer_that_will_not_change_is_not_asked_for_again(
     assert files_in(videos) == set()
 
 
-def test_a_server_that_is_not_there_is_a_network_to_check(film, play, videos, waits):
+def test_an_unreachable_server_is_reported_as_a_network_problem(film, play, videos, waits):
     with media_server(film) as gone:
         attempts = play(gone.offer())
     line, _ = error_of(download, ID, videos)
@@ -227,7 +221,7 @@ def test_a_server_that_is_not_there_is_a_network_to_check(film, play, videos, wa
 
 
 def made(kind):
-    """An exception of this class, each argument that it needs being that argument's name."""
+    """An exception of this class; each required argument is its own name as a string."""
     _, *wanted = inspect.signature(kind.__init__).parameters.values()
     return kind(
         *(p.name for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty)
@@ -239,28 +233,28 @@ KINDS = [
     for kind in vars(pytubefix.exceptions).values()
     if isinstance(kind, type) and kind.__module__ == "pytubefix.exceptions"
 ]
-REMEDIES = {  # for the first of a class's bases that is here
+REMEDIES = {  # for a class or its nearest base class in this table
     "BotDetection": BOT,
     "PoTokenRequired": BOT,
     "LoginRequired": LOGIN,
     "AgeRestrictedError": LOGIN,
     "AgeCheckRequiredError": LOGIN,
     "AgeCheckRequiredAccountError": LOGIN,
-    "VideoPrivate": "it is private: open it in a browser",
-    "MembersOnly": "it is for members only: open it in a browser",
-    "VideoRemovedByUploader": "it was removed by its uploader: open it in a browser",
-    "VideoRemovedByYouTubeForViolatingTOS": "it was removed by YouTube: open it in a browser",
-    "AccountTerminated": "its uploader's account is closed: open it in a browser",
-    "VideoRegionBlocked": "not shown in this country: open it in a browser",
+    "VideoPrivate": "the video is private: open it in a browser",
+    "MembersOnly": "the video is for members only: open it in a browser",
+    "VideoRemovedByUploader": "the uploader removed the video: open it in a browser",
+    "VideoRemovedByYouTubeForViolatingTOS": "YouTube removed the video: open it in a browser",
+    "AccountTerminated": "the account of the uploader is closed: open it in a browser",
+    "VideoRegionBlocked": "not available in this country: open it in a browser",
     "VideoBlockedByCopyright": "blocked in this country: open it in a browser",
-    "RecordingUnavailable": "left no recording: open it in a browser",
+    "RecordingUnavailable": "has no recording: open it in a browser",
     "LiveStreamEnded": LIVE,
     "LiveStreamError": LIVE,
     "LiveStreamOffline": LIVE,
     "InnerTubeResponseError": NETWORK,
     "MaxRetriesExceeded": NETWORK,
     "UnknownVideoError": OUTDATED,
-    "VideoUnavailable": "it is not available (removed, private or blocked): open it in a browser",
+    "VideoUnavailable": "the video is not available (removed, private or blocked): open it",
     "PytubeFixError": OUTDATED,
 }
 
@@ -296,7 +290,7 @@ def http_error(code):
         (OSError(errno.EHOSTUNREACH, "No route to host"), 4, NETWORK),
         (http_error(403), 4, "YouTube refuses the download: wait an hour"),
         (http_error(404), 1, "YouTube's server failed: run it again later"),
-        (http_error(429), 4, "YouTube wants fewer requests: wait an hour"),
+        (http_error(429), 4, "too many requests to YouTube: wait an hour"),
         (http_error(500), 4, "YouTube's server failed: run it again later"),
     ],
     ids=repr,
@@ -312,7 +306,7 @@ def test_every_other_error_is_one_line_with_its_remedy(
 
 
 @pytest.mark.parametrize("apostrophe", ["'", APOSTROPHE])
-def test_a_login_to_show_that_one_is_no_bot_counts_as_a_bot(play, videos, waits, apostrophe):
+def test_a_login_against_bots_gets_the_remedy_for_bots(play, videos, waits, apostrophe):
     reason = f"Sign in to confirm you{apostrophe}re not a bot"
     attempts = play(pytubefix.exceptions.LoginRequired(ID, reason))
     line, _ = error_of(download, ID, videos)
@@ -320,7 +314,7 @@ def test_a_login_to_show_that_one_is_no_bot_counts_as_a_bot(play, videos, waits,
     assert len(attempts) == 1 and waits == []
 
 
-def test_a_reason_of_many_lines_is_one_line(play, videos):
+def test_a_reason_of_many_lines_becomes_one_line(play, videos):
     play(pytubefix.exceptions.LoginRequired(ID, "Sign in\n  to see\r\n\nthis " + "long " * 99))
     line, _ = error_of(download, ID, videos)
     assert "Sign in to see this long" in line and len(line) < 600
@@ -333,17 +327,17 @@ def test_a_reason_of_many_lines_is_one_line(play, videos):
         ("LOGIN_REQUIRED", "Sign in to confirm you're not a bot", BOT),
         ("LOGIN_REQUIRED", "Sign in to confirm your age", LOGIN),
         ("LOGIN_REQUIRED", "Words that nobody has seen yet", LOGIN),
-        ("LOGIN_REQUIRED", "Private video", "it is private"),
-        ("LOGIN_REQUIRED", "This is a private video. Please sign in", "it is private"),
+        ("LOGIN_REQUIRED", "Private video", "the video is private"),
+        ("LOGIN_REQUIRED", "This is a private video. Please sign in", "the video is private"),
         ("LIVE_STREAM_OFFLINE", "Premieres in 3 hours", LIVE),
-        ("UNPLAYABLE", "Words that nobody has seen yet", "it is not available"),
-        ("ERROR", "This video is private", "it is private"),
-        ("ERROR", "This video has been removed by the uploader", "removed by its uploader"),
+        ("UNPLAYABLE", "Words that nobody has seen yet", "the video is not available"),
+        ("ERROR", "This video is private", "the video is private"),
+        ("ERROR", "This video has been removed by the uploader", "the uploader removed the video"),
         ("ERROR", "This video is no longer available due to a copyright claim", "not available"),
         ("A_NEW_STATUS", "Words that nobody has seen yet", OUTDATED),
     ],
 )
-def test_what_youtube_itself_answers_gets_its_remedy(
+def test_each_status_that_youtube_answers_gets_its_remedy(
     monkeypatch, videos, waits, status, reason, remedy
 ):
     answer = {"playabilityStatus": {"status": status, "reason": reason}, "responseContext": {}}
@@ -353,7 +347,7 @@ def test_what_youtube_itself_answers_gets_its_remedy(
     assert remedy in line and waits == []
 
 
-def test_what_youtube_itself_answers_brings_the_video(monkeypatch, server, film, videos):
+def test_an_answer_of_youtube_leads_to_the_video(monkeypatch, server, film, videos):
     media = {"mediaUstreamerRequestConfig": {"videoPlaybackUstreamerConfig": ""}}
     answer = {
         "responseContext": {"visitorData": "a visitor"},
@@ -371,7 +365,7 @@ def test_what_youtube_itself_answers_brings_the_video(monkeypatch, server, film,
 
 
 def offered(*streams):
-    """A YouTube object that offers streams, by their itags or as `format_of` makes them."""
+    """A YouTube object that offers these streams, given as itags or as `format_of` makes them."""
     streams = [s if isinstance(s, dict) else format_of(s) for s in streams]
     return stand_in({ID: [streams]})(ADDRESS)
 
@@ -397,7 +391,7 @@ def test_the_smallest_stream_with_enough_lines_is_chosen_progressive_before_vide
     assert choose_stream(offered(*reversed(itags))).itag == chosen
 
 
-def test_streams_by_sabr_and_otf_are_passed_over():
+def test_streams_by_sabr_and_otf_are_skipped():
     unfit = [format_of(18, is_sabr=True), format_of(134, is_otf=True)]
     assert choose_stream(offered(*unfit, 136)).itag == 136
 
@@ -421,9 +415,9 @@ def test_without_a_suitable_stream_the_error_lists_what_is_offered(play, videos,
     assert len(attempts) == 1 and waits == [] and files_in(videos) == set()
 
 
-def test_a_video_that_offers_nothing_says_so(play, videos):
+def test_a_video_without_streams_is_an_error(play, videos):
     play([])
-    assert "offered: none at all" in error_of(download, ID, videos)[0]
+    assert "offered: none;" in error_of(download, ID, videos)[0]
 
 
 def test_the_client_is_pytubefix_own_choice_unless_given(server, play, videos):
@@ -444,7 +438,7 @@ def test_a_client_that_pytubefix_does_not_know_is_refused_with_some_that_it_does
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mkv", ".mov", ".m4v"])
-def test_a_file_that_is_there_is_used_without_asking_youtube(play, videos, suffix):
+def test_an_existing_file_is_used_without_a_request(play, videos, suffix):
     videos.mkdir()
     there = videos / f"{ID}{suffix}"
     there.write_bytes(b"by hand")
@@ -454,7 +448,7 @@ def test_a_file_that_is_there_is_used_without_asking_youtube(play, videos, suffi
 
 
 @pytest.mark.parametrize("size", [10, 1_000_000, None])
-def test_a_part_that_a_killed_download_left_is_replaced(server, play, film, videos, waits, size):
+def test_the_part_file_of_a_killed_download_is_replaced(server, play, film, videos, waits, size):
     videos.mkdir()
     (videos / f"{ID}.mp4.part").write_bytes(bytes(len(film) if size is None else size))
     play(server.offer())
@@ -480,14 +474,16 @@ def test_looking_up_gives_seconds_and_bytes_and_downloads_nothing(server, play, 
     assert server.asked == []
 
 
-def test_a_size_that_youtube_does_not_announce_is_asked_of_the_server(server, play, film, videos):
+def test_a_size_that_youtube_does_not_announce_is_requested_from_the_server(
+    server, play, film, videos
+):
     play(server.offer(size=0))
     assert look_up(ID) == (60.0, len(film))
     assert server.asked == ["HEAD"]
     assert download(ID, videos).read_bytes() == film
 
 
-def test_no_request_goes_without_a_time_limit(server, play, monkeypatch):
+def test_every_request_has_a_time_limit(server, play, monkeypatch):
     monkeypatch.setattr(downloading, "TIMEOUT_SEC", SOON_SEC)
     play(server.offer("silent", size=0))
     line, cause = error_of(look_up, ID)
@@ -496,7 +492,7 @@ def test_no_request_goes_without_a_time_limit(server, play, monkeypatch):
 
 
 @pytest.mark.parametrize("answer", ["ok", "410"])
-def test_what_others_use_of_the_network_is_restored(server, play, videos, answer):
+def test_global_network_settings_are_restored(server, play, videos, answer):
     play(server.offer(answer))
     socket.setdefaulttimeout(77)
     try:
@@ -537,25 +533,23 @@ def test_a_progress_bar_that_is_switched_off_changes_nothing(
     assert len(server.asked) > 40 and waits == []
 
 
-def test_without_room_on_the_disk_no_byte_is_fetched(
-    server, play, film, videos, waits, monkeypatch
-):
+def test_without_free_space_nothing_is_downloaded(server, play, film, videos, waits, monkeypatch):
     attempts = play(server.offer())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=len(film) - 1))
     line, _ = error_of(download, ID, videos)
-    assert "0 MB to download, 0 MB free" in line and "--data" in line
+    assert "takes 0 MB, but only 0 MB are free" in line and "--data" in line
     assert server.asked == [] and len(attempts) == 1 and waits == []
     assert files_in(videos) == set()
 
 
-def test_room_for_the_video_alone_is_enough(server, play, film, videos, monkeypatch):
+def test_free_space_for_just_the_video_is_enough(server, play, film, videos, monkeypatch):
     play(server.offer())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=len(film)))
     assert download(ID, videos).read_bytes() == film
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO], ids=os.strerror)
-def test_a_disk_that_takes_no_more_is_one_line_and_is_not_tried_again(
+def test_a_disk_error_is_one_line_and_is_not_retried(
     server, play, videos, waits, monkeypatch, number
 ):
     def full(*_):
@@ -570,7 +564,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_is_not_tried_again(
 
 
 def playlist(monkeypatch, urls):
-    """Puts a playlist of these urls, or an error, in the place of pytubefix's: its calls."""
+    """Replaces pytubefix.Playlist by one with these urls, or an error; returns its calls."""
     calls = []
 
     class Playlist:
@@ -598,7 +592,9 @@ def test_a_playlist_gives_the_watch_addresses_of_its_videos_in_order(monkeypatch
 
 def test_an_empty_playlist_is_an_error(monkeypatch):
     playlist(monkeypatch, [])
-    with pytest.raises(UserError, match=r"list=PL0123456789: no videos in it; is .* private\?"):
+    with pytest.raises(
+        UserError, match=r"list=PL0123456789: the playlist has no videos; is it private\?"
+    ):
         playlist_videos(PLAYLIST)
 
 
@@ -624,7 +620,7 @@ def parameters(function):
     return set(inspect.signature(function).parameters)
 
 
-def test_the_installed_pytubefix_takes_what_is_passed_to_it():
+def test_the_installed_pytubefix_accepts_our_arguments():
     assert {"url", "client", "on_progress_callback"} <= parameters(pytubefix.YouTube)
     assert {"url", "client"} <= parameters(pytubefix.Playlist)
     asked = {"output_path", "filename", "skip_existing", "timeout"}
@@ -633,7 +629,7 @@ def test_the_installed_pytubefix_takes_what_is_passed_to_it():
         InnerTube("NETSCAPE")
 
 
-def test_the_installed_pytubefix_gives_what_is_taken_from_it():
+def test_the_installed_pytubefix_has_the_attributes_we_use():
     for name in ("streams", "length"):
         assert isinstance(inspect.getattr_static(pytubefix.YouTube, name), property)
     assert isinstance(inspect.getattr_static(pytubefix.Playlist, "video_urls"), property)
@@ -644,11 +640,11 @@ def test_the_installed_pytubefix_gives_what_is_taken_from_it():
     assert stream.filesize == 123
 
 
-def test_the_remedies_are_for_classes_that_the_installed_pytubefix_has():
+def test_each_remedy_belongs_to_an_exception_of_the_installed_pytubefix():
     assert set(download_errors.REMEDIES) <= {kind.__name__ for kind in KINDS}
 
 
-def test_the_stand_in_is_made_as_the_installed_youtube_is():
+def test_the_stand_in_has_the_interface_of_the_installed_youtube():
     real, acted = pytubefix.YouTube(ADDRESS), offered(18)
     assert (real.watch_url, real.video_id) == (acted.watch_url, acted.video_id)
     assert parameters(type(acted)) <= parameters(pytubefix.YouTube)

@@ -28,14 +28,14 @@ def on_screen(start_sec):
 
 
 def plan_video(video, data, split, settings):
-    """What --dry-run does, its problem raised."""
+    """Does what --dry-run does, and raises its problem."""
     [plan] = batch.plan_all([(split, str(video))], data, settings, None)
     if plan.problem:
         raise UserError(plan.problem)
 
 
 def tree(folder):
-    """{relative path: bytes} of all files but the locks."""
+    """{relative path: bytes} of all files except locks."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
@@ -51,7 +51,7 @@ def test_a_sequence_starts_every_interval_and_ends_inside_the_video(video, tmp_p
         assert saved(data, sequence) == on_screen(3 * k)
 
 
-def test_start_and_end_are_kept_to(video, tmp_path):
+def test_sequences_stay_between_start_and_end(video, tmp_path):
     settings = Settings(2.0, start_sec=1.5, end_sec=6.5)
     assert collect_video(video, tmp_path / "Data", "train", settings) == 3
     assert read_sources(tmp_path / "Data" / "train")["start_sec"].tolist() == ["1.5", "3.5", "5.5"]
@@ -60,7 +60,7 @@ def test_start_and_end_are_kept_to(video, tmp_path):
 def test_starts_do_not_depend_on_rounding():
     assert Settings(0.1).starts(1.3, 30) == [0, 0.1, 0.2, 0.3]
     assert Settings(30.0).starts(0.9, 30) == []
-    assert Settings(1.0, fps=None).starts(3.0, 10) == [0]  # 30 frames at 10 a second
+    assert Settings(1.0, fps=None).starts(3.0, 10) == [0]  # 30 frames at 10 fps take 3 s
     assert len(Settings(30.0).starts(3600, 25)) == 120
 
 
@@ -77,7 +77,7 @@ def test_the_table_reads_as_the_readme_says(video, tmp_path):
     assert list(table.columns) == ["sequence", "video", "start_sec", "fps", "resize"]
 
 
-def test_a_table_from_before_resize_was_recorded_is_read_and_goes_on(video, tmp_path):
+def test_an_old_table_without_resize_is_read_and_extended(video, tmp_path):
     data = tmp_path / "Data"
     collect_video(video, data, "train", Settings(5.0))
     table = data / "train" / "sequences.csv"
@@ -90,7 +90,7 @@ def test_a_table_from_before_resize_was_recorded_is_read_and_goes_on(video, tmp_
     assert read_sources(data / "train")["note"].tolist() == ["old", "old", "", ""]
 
 
-def test_doing_it_again_adds_nothing_and_a_shorter_interval_only_what_is_new(video, tmp_path):
+def test_a_second_run_adds_nothing_and_a_shorter_interval_only_new_starts(video, tmp_path):
     data = tmp_path / "Data"
     assert collect_video(video, data, "train", Settings(4.0)) == 3
     assert collect_video(video, data, "train", Settings(4.0)) == 0
@@ -104,13 +104,13 @@ def test_a_complete_video_is_not_even_opened(video, tmp_path, monkeypatch):
     assert collect_video(video, tmp_path / "Data", "train", Settings(4.0)) == 0
 
 
-def test_a_file_that_was_cut_off_is_completed_when_it_is_whole(tmp_path):
+def test_a_truncated_file_is_completed_once_it_is_whole(tmp_path):
     encoding = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "15", "-movflags", "+faststart"]
     path, data = write_video(tmp_path / "v.mp4", "30", 300, *encoding), tmp_path / "Data"
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * 0.6)])
-    for _ in range(2):  # what is wrong is said each time
-        with pytest.raises(UserError, match="breaks off at"):
+    for _ in range(2):  # the problem is reported each time
+        with pytest.raises(UserError, match="truncated at"):
             collect_video(path, data, "train", Settings(1.0))
     some = len(read_sources(data / "train"))
     path.write_bytes(whole)
@@ -118,7 +118,7 @@ def test_a_file_that_was_cut_off_is_completed_when_it_is_whole(tmp_path):
     assert collect_video(path, data, "train", Settings(1.0)) == 0
 
 
-def test_refused_places_are_named_and_the_rest_is_kept(tmp_path):
+def test_refused_starts_are_named_and_the_others_are_kept(tmp_path):
     hole = ["-vf", "select='lt(n,45)+gt(n,75)'", "-fps_mode", "passthrough"]
     path = write_video(tmp_path / "v.mp4", "30", 200, "-c:v", "libx264", *hole)
     for _ in range(2):
@@ -126,7 +126,7 @@ def test_refused_places_are_named_and_the_rest_is_kept(tmp_path):
             collect_video(path, tmp_path / "Data", "train", Settings(1.0))
 
 
-def test_a_recording_joined_late_gives_all_but_what_it_missed(tmp_path):
+def test_a_recording_that_starts_mid_stream_loses_only_its_beginning(tmp_path):
     whole = write_video(tmp_path / "whole.ts", "30", 300, "-c:v", "libx264", "-g", "50")
     data = whole.read_bytes()
     (tmp_path / "late.ts").write_bytes(data[len(data) // 20 // 188 * 188 :])
@@ -141,7 +141,7 @@ def test_a_video_too_short_for_a_sequence_is_named(tmp_path):
         collect_video(path, tmp_path / "Data", "train")
 
 
-def test_starts_of_any_length_are_found_again(video, tmp_path):
+def test_starts_with_many_digits_are_found_again(video, tmp_path):
     data = tmp_path / "Data"
     added = collect_video(video, data, "train", Settings(1.2345678))
     assert added == 8 and collect_video(video, data, "train", Settings(1.2345678)) == 0
@@ -156,7 +156,7 @@ def test_a_removed_sequence_is_made_again_under_a_new_number(video, tmp_path):
     assert saved(data, "seq_00003") == on_screen(5.0)
 
 
-def test_further_columns_of_the_table_are_kept(video, tmp_path):
+def test_other_columns_of_the_table_are_kept(video, tmp_path):
     data = tmp_path / "Data"
     collect_video(video, data, "train", Settings(5.0))
     table = data / "train" / "sequences.csv"
@@ -218,25 +218,25 @@ def test_a_file_named_by_yt_dlp_keeps_that_address_out_of_other_splits(video, tm
         collect_video("https://youtu.be/RseCk0mwFE8", data, "test")
 
 
-def test_two_films_whose_names_end_alike_are_two(video, tmp_path):
+def test_two_videos_whose_names_end_alike_are_two(video, tmp_path):
     data = tmp_path / "Data"
     for k, name in enumerate(["A [semi-finals].mp4", "B [semi-finals].mp4"]):
         path = write_video(tmp_path / name, "30", 300 + k)
         assert collect_video(path, data, "train", Settings(5.0)) == 2
 
 
-def test_another_film_under_the_same_name_is_refused(tmp_path):
+def test_another_video_under_the_same_name_is_refused(tmp_path):
     data, path = tmp_path / "Data", tmp_path / "match.mp4"
     write_video(path, "30", 300)
     collect_video(path, data, "train", Settings(5.0))
     write_video(path, "30", 400, "-vf", "negate", "-c:v", "libx264", "-pix_fmt", "yuv420p")
-    with pytest.raises(UserError, match="collected before from another file of this name"):
+    with pytest.raises(UserError, match="already collected from another file of this name; rename"):
         collect_video(path, data, "train", Settings(5.0))
     assert len(read_sources(data / "train")) == 2
 
 
 @pytest.mark.parametrize("work", [collect_video, plan_video])
-def test_the_file_of_a_video_that_is_refused_is_closed(video, tmp_path, monkeypatch, work):
+def test_the_file_of_a_refused_video_is_closed(video, tmp_path, monkeypatch, work):
     opened = []
 
     def remembering(path):
@@ -257,11 +257,14 @@ def test_the_file_of_a_video_that_is_refused_is_closed(video, tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     ("other", "what"),
-    [(Settings(5.0, fps=15.0), "at 30 frames a second"), (Settings(5.0, 15), "with 30 frames")],
+    [
+        (Settings(5.0, fps=15.0), "at 30 frames per second; use the same --fps"),
+        (Settings(5.0, 15), "with 30 frames per sequence .*; use the same --seq-frames"),
+    ],
 )
 def test_other_rates_and_lengths_for_the_same_video_are_refused(video, tmp_path, other, what):
     collect_video(video, tmp_path / "Data", "train", Settings(5.0))
-    with pytest.raises(UserError, match=f"collected before {what}"):
+    with pytest.raises(UserError, match=f"already collected {what}"):
         collect_video(video, tmp_path / "Data", "train", other)
 
 
@@ -277,7 +280,7 @@ def test_a_table_that_another_program_saved_is_read_by_its_numbers(video, tmp_pa
         collect_video(video, data, "train", Settings(1.0))
 
 
-def test_what_the_desktop_leaves_among_the_sequences_is_passed_over(video, tmp_path):
+def test_desktop_files_among_the_sequences_are_ignored(video, tmp_path):
     data = tmp_path / "Data"
     collect_video(video, data, "train", Settings(5.0))
     (data / "train" / "sequences" / "Thumbs.db").touch()
@@ -287,7 +290,7 @@ def test_what_the_desktop_leaves_among_the_sequences_is_passed_over(video, tmp_p
     assert collect_video(video, data, "train", Settings(5.0)) == 0
 
 
-def test_sequences_of_png_frames_are_told_to_be_of_the_video_as_well(video, tmp_path):
+def test_sequences_of_png_frames_are_recognised_as_the_same_video(video, tmp_path):
     data = tmp_path / "Data"
     collect_video(video, data, "train", Settings(5.0))
     for path in (data / "train" / "sequences").glob("*/*.jpg"):
@@ -296,10 +299,10 @@ def test_sequences_of_png_frames_are_told_to_be_of_the_video_as_well(video, tmp_
     assert collect_video(video, data, "train", Settings(2.5)) == 2
 
 
-def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path):
+def test_an_unwritable_sequences_folder_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "sequences").write_text("no folder")
-    remedy = "cannot write in .*sequences: .*; free some space, or give yourself the right"
+    remedy = "cannot write to .*sequences: .*; free some space or give yourself write permission"
     with pytest.raises(UserError, match=remedy):
         recover(tmp_path / "train")
     (tmp_path / "test" / "sequences").mkdir(parents=True)
@@ -309,7 +312,7 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path):
 
 
 @pytest.mark.alone
-def test_50_kills_at_random_moments_leave_the_set_as_if_nothing_had_happened(tmp_path):
+def test_after_50_kills_at_random_moments_the_data_is_the_same_as_without(tmp_path):
     video = write_video(tmp_path / "v.mp4", "30", 900)
     command = [
         sys.executable,
@@ -328,7 +331,7 @@ def test_50_kills_at_random_moments_leave_the_set_as_if_nothing_had_happened(tmp
 
 
 @pytest.mark.parametrize("moment", ["before the table", "before the names"])
-def test_a_kill_between_frames_table_and_names_loses_nothing_that_is_listed(
+def test_a_kill_before_or_after_the_table_is_written_loses_no_listed_sequence(
     video, tmp_path, monkeypatch, moment
 ):
     def killed(*_):
@@ -337,7 +340,7 @@ def test_a_kill_between_frames_table_and_names_loses_nothing_that_is_listed(
     data = tmp_path / "Data"
     with monkeypatch.context() as patch:
         patch.setattr(sequences, "PUBLISH_SEC", 0.0)
-        recover(data / "train")  # which names folders too, before anything is killed
+        recover(data / "train")  # it renames folders too, so it runs before the kill
         what = {"before the table": "write_table", "before the names": "_name_folders"}[moment]
         patch.setattr(sequences, "recover", lambda split_dir: read_sources(split_dir))
         patch.setattr(sequences, what, killed)
@@ -425,17 +428,17 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_half_sequence(video, tmp_p
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(video, tmp_path):
     (tmp_path / "Data").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="cannot write in"):
+    with pytest.raises(UserError, match="cannot write to"):
         collect_video(video, tmp_path / "Data", "train")
 
 
-def test_records_tell_what_each_file_was(video, tmp_path):
+def test_collected_csv_records_the_size_and_length_of_each_file(video, tmp_path):
     collect_video(video, tmp_path / "Data", "train", Settings(5.0))
     record = read_records(tmp_path / "Data").iloc[0]
     assert record["bytes"] == str(video.stat().st_size) and record["duration_sec"] == "10.000"
 
 
-def test_the_list_counts_what_is_there_and_what_is_labelled(video, tmp_path):
+def test_the_list_counts_sequences_and_labels(video, tmp_path):
     data = tmp_path / "Data"
     collect_video(video, data, "train", Settings(3.0))
     (data / "train" / "train.csv").write_text("sequence,label\nseq_00001,1\nseq_00002,\n")
@@ -446,7 +449,7 @@ def test_the_list_counts_what_is_there_and_what_is_labelled(video, tmp_path):
     assert rows == [[str(video), "train", 4, 1, 4.0], ["(not recorded)", "test", 1, 0, 1.0]]
 
 
-def test_10000_sequences_that_are_there_hold_nobody_up(video, tmp_path):
+def test_10000_existing_sequences_do_not_slow_it_down(video, tmp_path):
     data = tmp_path / "Data"
     folder = data / "train" / "sequences"
     folder.mkdir(parents=True)

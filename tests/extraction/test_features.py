@@ -164,7 +164,7 @@ def test_unreadable_sequences_are_named_at_the_end_and_the_others_kept(data, nam
         extract(data / "train", [*names, "seq_00005"], backbone)
     told = str(caught.value)
     assert "3 of 5 sequences" in told
-    assert "seq_00001: frame 2 is no readable image" in told
+    assert "seq_00001: frame 2 is not a readable image" in told
     assert "seq_00003: 3 frames instead of 4" in told
     assert "seq_00005: cannot be read" in told
     kept = sorted(p.stem for p in features_dir(data / "train", backbone).glob("*.safetensors"))

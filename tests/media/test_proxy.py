@@ -38,9 +38,9 @@ def ffmpeg(*arguments):
 
 
 def with_sound(path, codec="aac", late_sec=0.0, begin_sec=0.0, pictures=None, count=120):
-    """Numbered pictures, of which the first is shown at late_sec (less than 0: after the sound).
+    """A numbered video with audio. The video begins late_sec after it (before it if negative).
 
-    All of it is moved by begin_sec.
+    All timestamps are shifted by begin_sec.
     """
     made = write_video(path.with_name(f"made{path.suffix}"), "30", count, *(pictures or B_FRAMES))
     sound = ["-itsoffset", max(-late_sec, 0.0), "-f", "lavfi", "-t", count / 30, "-i", "sine"]
@@ -55,7 +55,7 @@ def proxy_of(path):
     return make_proxy(path, lambda share: None)
 
 
-def crumbs(folder, *expected):
+def leftovers(folder, *expected):
     return sorted({p.name for p in folder.iterdir()} - {p.name for p in expected})
 
 
@@ -70,30 +70,30 @@ PLAYABLE = {
     "vp9.webm": VP9,
 }
 UNPLAYABLE = {
-    "hevc.mp4": (HEVC, "HEVC pictures"),
-    "mpeg4.mp4": (XVID[:2], "MPEG-4 part 2 pictures"),
-    "10_bit.mp4": ([*H264[:2], "-pix_fmt", "yuv420p10le"], "10-bit pictures"),
-    "422.mp4": ([*H264[:2], "-pix_fmt", "yuv422p"], "4:2:2 pictures"),
-    "10_bit.webm": ([*VP9[:2], "-pix_fmt", "yuv420p10le", "-cpu-used", "8"], "10-bit pictures"),
-    "av1.mp4": (["-c:v", "libsvtav1", "-preset", "12"], "AV1 pictures"),
-    "av1.webm": (["-c:v", "libsvtav1", "-preset", "12"], "AV1 pictures"),
+    "hevc.mp4": (HEVC, "HEVC video"),
+    "mpeg4.mp4": (XVID[:2], "MPEG-4 part 2 video"),
+    "10_bit.mp4": ([*H264[:2], "-pix_fmt", "yuv420p10le"], "10-bit video"),
+    "422.mp4": ([*H264[:2], "-pix_fmt", "yuv422p"], "4:2:2 video"),
+    "10_bit.webm": ([*VP9[:2], "-pix_fmt", "yuv420p10le", "-cpu-used", "8"], "10-bit video"),
+    "av1.mp4": (["-c:v", "libsvtav1", "-preset", "12"], "AV1 video"),
+    "av1.webm": (["-c:v", "libsvtav1", "-preset", "12"], "AV1 video"),
     "v.mkv": (H264, "the Matroska container"),
     "vp9.mkv": (VP9, "the Matroska container"),
     "xvid.avi": (XVID, "the AVI container"),
     "v.ts": (H264, "the MPEG-TS container"),
     "v.flv": (H264, "the FLV container"),
     "named_wrongly.mp4": ([*H264, "-f", "matroska"], "the Matroska container"),
-    "late.mp4": ([*H264, "-output_ts_offset", "5"], "times that begin at 5.00 s"),
+    "late.mp4": ([*H264, "-output_ts_offset", "5"], "timestamps that begin at 5.00 s"),
 }
 
 
 @pytest.mark.parametrize("name", PLAYABLE)
-def test_what_every_browser_plays_is_left_as_it_is(tmp_path, name):
+def test_files_that_every_browser_plays_need_no_proxy(tmp_path, name):
     assert why_not_playable(write_video(tmp_path / name, "30", 30, *PLAYABLE[name])) == ""
 
 
 @pytest.mark.parametrize("name", UNPLAYABLE)
-def test_what_some_browser_does_not_play_is_named(tmp_path, name):
+def test_the_reason_why_a_browser_does_not_play_a_file_is_named(tmp_path, name):
     options, why = UNPLAYABLE[name]
     assert why_not_playable(write_video(tmp_path / name, "30", 30, *options)) == why
 
@@ -105,25 +105,25 @@ def test_what_some_browser_does_not_play_is_named(tmp_path, name):
         ("mp3.mp4", H264, "libmp3lame", ""),
         ("opus.webm", VP8, "libopus", ""),
         ("vorbis.webm", VP8, "libvorbis", ""),
-        ("ac3.mp4", H264, "ac3", "AC-3 sound"),
-        ("pcm.mov", H264, "pcm_s16le", "PCM sound"),
-        ("opus.mp4", H264, "libopus", "OPUS sound"),
+        ("ac3.mp4", H264, "ac3", "AC-3 audio"),
+        ("pcm.mov", H264, "pcm_s16le", "PCM audio"),
+        ("opus.mp4", H264, "libopus", "OPUS audio"),
     ],
 )
-def test_sound_counts_as_well(tmp_path, name, pictures, codec, why):
+def test_the_audio_codec_counts_too(tmp_path, name, pictures, codec, why):
     assert why_not_playable(with_sound(tmp_path / name, codec, pictures=pictures, count=30)) == why
 
 
-def test_files_without_pictures_are_named_with_what_is_wrong(tmp_path):
+def test_files_without_video_are_refused_with_the_reason(tmp_path):
     (tmp_path / "text.mp4").write_text("not a video")
     (tmp_path / "empty.mp4").write_bytes(b"")
     ffmpeg("-f", "lavfi", "-t", "1", "-i", "sine", tmp_path / "sound.mp4")
     for name, what in [
-        ("missing.mp4", "there is no such file"),
+        ("missing.mp4", "no such file"),
         (".", "is a folder"),
-        ("text.mp4", "not a video that can be read"),
-        ("empty.mp4", "not a video that can be read"),
-        ("sound.mp4", "there are no pictures in it"),
+        ("text.mp4", "not a readable video"),
+        ("empty.mp4", "not a readable video"),
+        ("sound.mp4", "no video stream in it"),
     ]:
         for ask in (why_not_playable, offset_sec, proxy_of):
             with pytest.raises(UserError, match=what):
@@ -135,7 +135,7 @@ def test_files_of_one_stem_have_a_proxy_each(tmp_path):
     assert proxy_path(tmp_path / "final.avi") != proxy_path(tmp_path / "final.mkv")
 
 
-def test_a_proxy_is_of_the_file_as_it_is_now(tmp_path):
+def test_a_proxy_is_out_of_date_once_its_file_changes(tmp_path):
     path = write_video(tmp_path / "v.mkv", "30", 30, *H264)
     assert not has_proxy(path)
     shares = []
@@ -143,7 +143,10 @@ def test_a_proxy_is_of_the_file_as_it_is_now(tmp_path):
     assert has_proxy(path) and proxy == proxy_path(path) and why_not_playable(proxy) == ""
     assert shares == sorted(shares) and shares[-1] == 1.0 and min(shares) >= 0
     made_ns = path.stat().st_mtime_ns
-    for changed_ns in (made_ns + 10**9, made_ns - 10**12):  # written to; replaced by an older one
+    for changed_ns in (
+        made_ns + 10**9,
+        made_ns - 10**12,
+    ):  # the file is written to, or replaced by an older one
         os.utime(path, ns=(changed_ns, changed_ns))
         assert not has_proxy(path)
         proxy_of(path)
@@ -152,7 +155,7 @@ def test_a_proxy_is_of_the_file_as_it_is_now(tmp_path):
     assert not has_proxy(path)
 
 
-def test_a_file_that_changes_meanwhile_has_no_proxy_yet(tmp_path):
+def test_a_file_that_changes_while_its_proxy_is_made_has_no_proxy(tmp_path):
     path = write_video(tmp_path / "v.mkv", "30", 30, *H264)
     make_proxy(path, lambda share: os.utime(path))
     assert not has_proxy(path)
@@ -187,15 +190,17 @@ def test_frames_come_on_screen_when_they_do_in_the_file(tmp_path, name, options)
     original = open_video(write_video(tmp_path / name, "25", 150, *options))
     proxy = open_video(proxy_of(original.path))
     np.testing.assert_allclose(proxy.times_sec, original.times_sec, atol=TICK_SEC)
-    with av.open(proxy.path) as container:  # in the order of decoding: no edit list is needed
+    with av.open(
+        proxy.path
+    ) as container:  # display order is decoding order, so no edit list is needed
         pts = [packet.pts for packet in container.demux(video=0) if packet.size]
     assert pts == proxy.pts.tolist() and pts[0] == 0
     keys_sec = (proxy.key_pts - proxy.pts[0]) * float(proxy.stream.time_base)
     assert np.diff(np.append(keys_sec, proxy.end_sec)).max() < 1.1
 
 
-def test_a_recording_joined_late_keeps_its_times(tmp_path):
-    """Its first frames cannot be decoded, and still count."""
+def test_a_recording_that_starts_mid_stream_keeps_its_times(tmp_path):
+    """Its first frames do not decode, but time still counts from them."""
     data = write_video(tmp_path / "v.ts", "30", 150, *H264, "-g", "30").read_bytes()
     (tmp_path / "late.ts").write_bytes(data[len(data) // 20 // 188 * 188 :])
     original, proxy = open_video(tmp_path / "late.ts"), open_video(proxy_of(tmp_path / "late.ts"))
@@ -205,7 +210,7 @@ def test_a_recording_joined_late_keeps_its_times(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["garbage", "clock set back"])
-def test_a_damaged_file_is_shown_as_far_as_it_can_be(tmp_path, kind):
+def test_a_damaged_file_gets_a_proxy_of_its_full_length(tmp_path, kind):
     data = write_video(tmp_path / "whole.ts", "30", 150, *H264, "-g", "15").read_bytes()
     if kind == "garbage":
         at = len(data) // 2
@@ -217,8 +222,8 @@ def test_a_damaged_file_is_shown_as_far_as_it_can_be(tmp_path, kind):
 
 @pytest.mark.parametrize("late_sec", [-40.0, -1.0, 0.0, 0.5])
 @pytest.mark.parametrize("name", ["v.mkv", "v.mp4", "v.ts"])
-def test_sound_stays_with_the_pictures(tmp_path, name, late_sec):
-    """A beep at 0.8 s of the pictures, that the sound began with or had before."""
+def test_audio_stays_in_sync_with_the_video(tmp_path, name, late_sec):
+    """A beep keeps its time in the video, whether video or audio begins first."""
     made = write_video(tmp_path / "pictures.mp4", "30", 90, *B_FRAMES)
     at_sec = 0.8 + late_sec if late_sec >= 0 else 0.8
     beep = f"aevalsrc='if(between(t,{at_sec},{at_sec + 0.3}),sin(2000*t),0)':d=3:s=44100"
@@ -235,7 +240,7 @@ def test_sound_stays_with_the_pictures(tmp_path, name, late_sec):
     assert loud_sec[0] == pytest.approx(0.8 + max(-late_sec, 0), abs=0.03)
 
 
-def test_odd_names_are_names_and_no_options(tmp_path, monkeypatch):
+def test_odd_file_names_are_not_taken_for_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = write_video(tmp_path / "v.mkv", "30", 30, *H264)
     for name in ("-y.mkv", "final 100%d 'a'.mkv", "Finale März 羽毛球.mkv", "."):
@@ -245,7 +250,7 @@ def test_odd_names_are_names_and_no_options(tmp_path, monkeypatch):
 
 
 def play_ffmpeg(monkeypatch, folder, script):
-    """In place of ffmpeg, a shell script; "$target" is the file to be written."""
+    """Replaces ffmpeg by a shell script; "$target" is the file to write."""
     path = folder / "ffmpeg"
     path.write_text(f'#!/bin/sh\nfor target; do :; done\ntarget="${{target#file:}}"\n{script}\n')
     path.chmod(0o755)
@@ -257,25 +262,27 @@ FULL_DISK = """echo half > "$target"; echo "out_time_us=500000"
 echo "[out#0/mp4] No space left on device" >&2; echo "progress=end"; exit 1"""
 
 
-def test_a_full_disk_is_an_error_in_words_and_leaves_no_crumbs(tmp_path, monkeypatch):
+def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_file(tmp_path, monkeypatch):
     path = write_video(tmp_path / "v.mkv", "30", 30, *H264)
     proxy = proxy_of(path)
     whole = proxy.read_bytes()
     played = play_ffmpeg(monkeypatch, tmp_path, FULL_DISK)
-    with pytest.raises(UserError, match=r"v.mkv: no copy .*No space left on device.*; see that"):
+    with pytest.raises(
+        UserError, match=r"v.mkv: could not .*No space left on device.*; check that"
+    ):
         proxy_of(path)
-    assert proxy.read_bytes() == whole and crumbs(tmp_path, path, proxy, played) == []
+    assert proxy.read_bytes() == whole and leftovers(tmp_path, path, proxy, played) == []
 
 
-def test_a_file_that_cannot_be_written_is_an_error_in_words(tmp_path):
+def test_an_unwritable_proxy_is_a_clear_error(tmp_path):
     path = write_video(tmp_path / "v.mkv", "30", 30, *H264).rename(tmp_path / f"{'v' * 240}.mkv")
-    with pytest.raises(UserError, match="File name too long.*; see that"):
+    with pytest.raises(UserError, match="File name too long.*; check that"):
         proxy_of(path)
-    assert crumbs(tmp_path, path) == []
+    assert leftovers(tmp_path, path) == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_what_stops_it_ends_ffmpeg_and_leaves_no_crumbs(tmp_path, monkeypatch, error):
+def test_any_exception_ends_ffmpeg_and_leaves_no_partial_file(tmp_path, monkeypatch, error):
     path = write_video(tmp_path / "v.mkv", "30", 30, *H264)
     endless = f'echo $$ > {tmp_path}/pid; echo half > "$target"; echo out_time_us=1; exec sleep 60'
     played = play_ffmpeg(monkeypatch, tmp_path, endless)
@@ -289,19 +296,19 @@ def test_what_stops_it_ends_ffmpeg_and_leaves_no_crumbs(tmp_path, monkeypatch, e
     assert time.monotonic() - began < 30
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
-    assert crumbs(tmp_path, path, played, tmp_path / "pid") == []
+    assert leftovers(tmp_path, path, played, tmp_path / "pid") == []
 
 
-def test_two_at_once_do_each_other_no_harm(tmp_path):
+def test_several_threads_can_make_the_same_proxy_at_once(tmp_path):
     path = write_video(tmp_path / "v.mkv", "30", 150, *H264)
     with ThreadPoolExecutor() as pool:
         proxies = list(pool.map(proxy_of, [path] * 3))
     assert proxies == [proxy_path(path)] * 3 and has_proxy(path)
-    assert len(open_video(proxies[0]).pts) == 150 and crumbs(tmp_path, path, proxies[0]) == []
+    assert len(open_video(proxies[0]).pts) == 150 and leftovers(tmp_path, path, proxies[0]) == []
 
 
 class Files(SimpleHTTPRequestHandler):
-    """Files by bytes from and to, without which Chromium does not seek."""
+    """Serves byte ranges of files; without them Chromium does not seek."""
 
     protocol_version = "HTTP/1.1"
 
@@ -358,7 +365,7 @@ SEEK = """async ([url, times]) => {
 
 
 def assert_chromium_shows_the_frames_of(browser, path, played):
-    """At the middle of some frames of path: in Chromium, playing `played`, that frame is shown."""
+    """Asserts that Chromium, playing `played`, shows the right frames of path in their middle."""
     video = open_video(path)
     leave_sec = np.append(video.times_sec[1:], video.end_sec)
     count = len(video.pts)
@@ -401,7 +408,7 @@ OPEN_GOP = "open-gop=1:keyint=30"
 
 
 def cut(path):
-    """An edit list hides what is before 1.5 s."""
+    """A video whose edit list hides the first 1.5 s."""
     made = with_sound(path.with_name("whole.mp4"))
     ffmpeg("-ss", "1.5", "-i", made, "-c", "copy", path)
     return path

@@ -35,7 +35,7 @@ OTHER_ENCODINGS = {
 
 
 def on_screen(rate, start_sec, count=30):
-    """The number on screen at each time, from the rate alone; 1 ms early is on time."""
+    """The frame number on screen at each time, from the rate alone; up to 1 ms late is on time."""
     return [int((start_sec + k / 30 + 0.001) * rate) for k in range(count)]
 
 
@@ -94,7 +94,7 @@ def test_sequences_in_any_order_and_overlapping_are_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
-def test_pictures_are_those_of_opencv_to_the_bit_turned_upright(tmp_path, turn):
+def test_pixels_equal_those_of_opencv_and_are_upright(tmp_path, turn):
     made, turned = tmp_path / "made.mp4", tmp_path / "turned.mp4"
     source = ["-f", "lavfi", "-i", "testsrc2=s=426x240:r=30:d=2", "-colorspace", "bt709"]
     ffmpeg(*source, *H264, made)
@@ -110,24 +110,26 @@ def test_pictures_are_those_of_opencv_to_the_bit_turned_upright(tmp_path, turn):
 
 @pytest.mark.parametrize("start_sec", [0, 1.0, 1.0 + 1 / 30, 7.0])
 def test_a_second_field_is_on_screen_as_the_frame_that_it_completes(tmp_path, start_sec):
-    """No encoder at hand writes fields, so the decoder is played: it leaves every other one out."""
+    """No encoder here writes fields, so a fake decoder leaves out every other frame."""
     video = open_video(write_video(tmp_path / "v.ts", "30", 240, *OTHER_ENCODINGS["interlaced.ts"]))
     assert video.interlaced
     pictures = decode_all(video.path)
-    near = max(int(start_sec * 30) // 2 * 2 - 2, 0)  # or it would seek, and play no more
+    near = max(
+        int(start_sec * 30) // 2 * 2 - 2, 0
+    )  # near enough that it does not seek away from the fake decoder
     video.decoder = iter([(k, pictures[k]) for k in range(near, 240, 2)])
     video.position = near - 1
     assert numbers(video, start_sec) == [n // 2 * 2 for n in on_screen(30, start_sec)]
 
 
-def test_what_an_edit_list_cuts_away_is_not_shown(tmp_path):
+def test_frames_hidden_by_an_edit_list_are_not_shown(tmp_path):
     path = write_video(tmp_path / "v.mp4", "30", 300, *H264, "-g", "50")
     ffmpeg("-ss", "2.5", "-i", path, "-c", "copy", tmp_path / "cut.mp4")
     assert numbers(open_video(tmp_path / "cut.mp4"), 1.0) == on_screen(30, 3.5)
 
 
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
-def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path, name):
+def test_audio_longer_than_the_video_is_no_damage(tmp_path, name):
     path = write_video(tmp_path / "pictures.mp4", "30", 120)
     sound = ["-f", "lavfi", "-t", "9", "-i", "anoisesrc"]
     ffmpeg("-i", path, *sound, "-c:v", "copy", "-c:a", "aac", tmp_path / name)
@@ -135,7 +137,7 @@ def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path, name):
     assert not video.breaks_off and numbers(video, 3.0) == on_screen(30, 3.0)
 
 
-def test_a_hole_in_time_refuses_the_sequence_that_holds_it(tmp_path):
+def test_a_sequence_over_a_hole_is_refused(tmp_path):
     hole = ["-vf", "select='lt(n,45)+gt(n,75)'", "-fps_mode", "passthrough"]
     video = open_video(write_video(tmp_path / "v.mp4", "30", 200, *H264, *hole))
     with pytest.raises(FrameError, match=r"no frames from 1.47 to 2.53 s"):
@@ -152,7 +154,7 @@ def test_every_sequence_inside_a_long_hole_is_refused(tmp_path):
     assert numbers(video, 7.0) == on_screen(30, 7.0)
 
 
-def test_a_short_hole_is_a_frame_that_stood_longer(tmp_path):
+def test_over_a_short_hole_the_last_frame_stays_on_screen(tmp_path):
     hole = ["-vf", "select='lt(n,45)+gt(n,50)'", "-fps_mode", "passthrough"]
     video = open_video(write_video(tmp_path / "v.mp4", "30", 200, *H264, *hole))
     expected = [n if n < 45 or n > 50 else 44 for n in on_screen(30, 1.0)]
@@ -186,18 +188,18 @@ def write_sound(path):
         file.writeframes(bytes(16000))
 
 
-def test_files_without_pictures_are_named_with_what_is_wrong(tmp_path):
+def test_files_without_video_are_refused_with_the_reason(tmp_path):
     (tmp_path / "text.mp4").write_text("not a video")
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "page.mp4").write_text("<html><body>Sorry</body></html>")
     write_sound(tmp_path / "sound.mp4")
     for name, what in [
-        ("missing.mp4", "there is no such file"),
+        ("missing.mp4", "no such file"),
         (".", "is a folder"),
-        ("text.mp4", "not a video that can be read"),
-        ("empty.mp4", "not a video that can be read"),
-        ("page.mp4", "not a video that can be read"),
-        ("sound.mp4", "there are no pictures in it"),
+        ("text.mp4", "not a readable video"),
+        ("empty.mp4", "not a readable video"),
+        ("page.mp4", "not a readable video"),
+        ("sound.mp4", "no video stream in it"),
     ]:
         with pytest.raises(UserError, match=what):
             open_video(tmp_path / name)
@@ -211,7 +213,7 @@ def test_a_file_with_an_index_and_no_frames_is_refused(tmp_path):
         open_video(tmp_path / "none.mp4")
 
 
-def test_a_file_that_is_refused_is_closed(tmp_path, monkeypatch):
+def test_a_refused_file_is_closed(tmp_path, monkeypatch):
     opened, av_open = [], av.open
 
     def remembering(*arguments, **options):
@@ -224,11 +226,11 @@ def test_a_file_that_is_refused_is_closed(tmp_path, monkeypatch):
     write_video(tmp_path / "late.flv", "30", 60, *H264, "-output_ts_offset", "5")
     monkeypatch.setattr("av.open", remembering)
     for name, what in [
-        ("sound.mp4", "no pictures in it.* convert it with"),
+        ("sound.mp4", "no video stream in it.* convert the file"),
         ("none.mp4", "no frame in it"),
         ("late.flv", "its beginning is damaged.* download or copy it again"),
     ]:
-        if name == "late.flv":  # as if FFmpeg had complained of what is before
+        if name == "late.flv":  # as if FFmpeg had reported errors at the beginning
             monkeypatch.setattr(
                 "media.video.open_container", lambda path: (*open_container(path)[:2], True)
             )
@@ -239,7 +241,7 @@ def test_a_file_that_is_refused_is_closed(tmp_path, monkeypatch):
 
 
 def exact_and_refused(path, whole, starts):
-    """How many sequences come out and how many do not; those that do must be exact, to the bit."""
+    """(sequences read, sequences refused); asserts that those read are exact, bit for bit."""
     exact = refused = 0
     try:
         video = open_video(path)
@@ -261,7 +263,7 @@ STARTS = [0.5 * k for k in range(18)]
 
 @pytest.fixture(scope="module")
 def whole_files(tmp_path_factory):
-    """{name: (path, {start_sec: frames})} of intact files, 10 s each."""
+    """{name: (path, {start_sec: frames})} of intact files of 10 s."""
     folder, files = tmp_path_factory.mktemp("whole"), {}
     for name in ("index_in_front.mp4", "stream.ts", "v.mkv", "vp9.webm", "broadcast.ts"):
         path = write_video(folder / name, "30", 300, *OTHER_ENCODINGS[name], "-g", "15")
@@ -274,7 +276,7 @@ NAMES = ["index_in_front.mp4", "stream.ts", "v.mkv", "vp9.webm", "broadcast.ts"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_cut_off_at_60_percent_gives_exact_sequences_up_to_there(
+def test_a_file_truncated_at_60_percent_gives_exact_sequences_up_to_there(
     tmp_path, whole_files, name
 ):
     path, whole = whole_files[name]
@@ -282,14 +284,14 @@ def test_a_file_cut_off_at_60_percent_gives_exact_sequences_up_to_there(
     (tmp_path / name).write_bytes(data[: int(len(data) * 0.6)])
     exact, refused = exact_and_refused(tmp_path / name, whole, STARTS)
     assert exact >= 4 and refused >= 7
-    if not name.endswith(".ts"):  # a transport stream does not say how long it is
+    if not name.endswith(".ts"):  # a transport stream does not tell its length
         assert open_video(tmp_path / name).breaks_off
 
 
-def test_a_file_cut_off_before_its_index_is_refused(tmp_path):
+def test_a_file_truncated_before_its_index_is_refused(tmp_path):
     data = write_video(tmp_path / "v.mp4", "30", 300).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: int(len(data) * 0.6)])
-    with pytest.raises(UserError, match="cut off before its index"):
+    with pytest.raises(UserError, match="truncated before its index .*; download or copy it again"):
         open_video(tmp_path / "cut.mp4")
 
 
@@ -323,7 +325,7 @@ def test_five_percent_of_garbage_everywhere_gives_exact_sequences_or_none(
 
 
 def test_damage_is_reported_each_time_it_is_met(tmp_path):
-    """With several threads FFmpeg now and then hands on a damaged frame as a good one."""
+    """With several threads FFmpeg sometimes returns a damaged frame as a good one."""
     source = ["-f", "lavfi", "-i", "testsrc2=s=640x360:r=30:d=4"]
     ffmpeg(*source, *H264, "-g", "30", tmp_path / "v.mp4")
     data = bytearray((tmp_path / "v.mp4").read_bytes())
@@ -353,7 +355,7 @@ def test_a_transport_stream_that_lost_packets_gives_exact_sequences_or_none(tmp_
         assert exact > 0 and refused > 0
 
 
-def test_a_damaged_avi_gives_none_as_it_tells_time_by_counting_frames(tmp_path):
+def test_a_damaged_avi_gives_no_sequence_because_it_tells_time_by_counting_frames(tmp_path):
     data = write_video(tmp_path / "v.avi", "30", 300, *OTHER_ENCODINGS["xvid.avi"]).read_bytes()
     at = len(data) // 2
     (tmp_path / "bad.avi").write_bytes(data[:at] + bytes(9000) + data[at + 9000 :])
@@ -363,7 +365,7 @@ def test_a_damaged_avi_gives_none_as_it_tells_time_by_counting_frames(tmp_path):
             read_sequence_at(video, start_sec)
 
 
-def test_a_recording_joined_late_gives_all_after_its_first_key_frame(tmp_path):
+def test_a_recording_that_starts_mid_stream_is_exact_after_its_first_key_frame(tmp_path):
     data = write_video(tmp_path / "v.ts", "30", 300, *H264, "-g", "30").read_bytes()
     (tmp_path / "late.ts").write_bytes(data[len(data) // 20 // 188 * 188 :])
     video = open_video(tmp_path / "late.ts")

@@ -175,14 +175,14 @@ def test_one_bad_file_does_not_stop_the_others(fitted, match, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("no video at all")
     assert detect(tmp_path, tmp_path / "none.mp4", "--model", fitted[0]) == 1
     told = capsys.readouterr()
-    assert "bad.mp4: not a video" in told.err and "none.mp4: there is no such file" in told.err
+    assert "bad.mp4: not a readable video" in told.err and "none.mp4: no such file" in told.err
     assert "proxy" not in told.err and "notes" not in told.err
     assert near(read_marks(default_dir(match) / "rallies.csv"))
 
 
 def test_a_folder_without_videos_and_a_missing_model_are_named(fitted, tmp_path, capsys):
     assert detect(tmp_path, "--model", fitted[0]) == 1
-    assert f"{tmp_path}: no video in it" in capsys.readouterr().err
+    assert f"{tmp_path}: no video file in this folder" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"no file .*none\.pth"):
         detect(tmp_path, "--model", tmp_path / "none.pth")
 

@@ -357,7 +357,7 @@ def test_what_cannot_be_shown_is_refused_in_words(tmp_path):
             make(path, [], tmp_path / "out", ignore)
         with pytest.raises(UserError, match=r"from 3.000 to 4.000 s, the video ends at 2.000 s"):
             make(path, [(0.5, 1.0), (3.0, 4.0)], tmp_path / "out", ignore)
-        with pytest.raises(UserError, match="there is no such file"):
+        with pytest.raises(UserError, match="no such file"):
             make(tmp_path / "none.mp4", [(0, 1)], tmp_path / "out", ignore)
     assert names(tmp_path) == ["v.mp4"]
 
