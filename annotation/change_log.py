@@ -52,9 +52,7 @@ def append_changes(path: Path, changes: list[Change]) -> int:
     writer = csv.writer(text, lineterminator="\n")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(
-            path, "a+b", buffering=0
-        ) as file:  # unbuffered, so that closing writes nothing more
+        with open(path, "a+b", buffering=0) as file:  # unbuffered: closing writes nothing more
             size = _whole_bytes(file)
             file.truncate(size)
             if size == 0:

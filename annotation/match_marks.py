@@ -80,7 +80,7 @@ def read_marks(path: Path, duration_sec: float = float("inf")) -> Marks:
     numbers = table.apply(pd.to_numeric, errors="coerce").astype(float)
     bad = table[~np.isfinite(numbers).all(axis=1)]
     if len(bad):
-        raise UserError(f"{path}: the row {','.join(bad.iloc[0])} must be two numbers of seconds")
+        raise UserError(f"{path}: the row {','.join(bad.iloc[0])} must be two numbers, in seconds")
     marks = sorted(numbers.round(3).itertuples(index=False, name=None))
     try:
         check_marks(marks, duration_sec)

@@ -30,7 +30,7 @@ def serve(work: Labelling, routes: list[Route], doing: str, port: int | None, br
         if port is None and actual_port != PORT:
             print(f"port {PORT} is in use; using port {actual_port}", file=sys.stderr)
         address = f"http://{LOCAL}:{actual_port}/"
-        print(f"{doing}: {address}\npress Ctrl-C to stop; every answer is saved already")
+        print(f"{doing}: {address}\npress Ctrl-C to stop; answers are saved as you give them")
         sys.stdout.flush()
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -50,7 +50,9 @@ export async function markStart(sec) {
 export async function markEnd(sec) {
   if (match.draft === null) throw new Error("First mark where the rally starts: press [");
   const mark = [match.draft, await timeOfFrame(sec ?? nowSec())];
-  if (mark[1] <= mark[0]) throw new Error("The end must come after the start: play on, press ]");
+  if (mark[1] <= mark[0]) {
+    throw new Error("The end must come after the start: play on, then press ]");
+  }
   await saveMarks((marks) => [...marks, mark]);
   match.draft = null;
   chooseMark(mark, "end");

@@ -8,7 +8,7 @@ import { ask, save, tell } from "./requests.js";
 
 const MATCH_SPEEDS = [0.5, 0.75, 1, 1.5, 2, 3, 4];
 const REWIND_MS = 100;
-const ASK_MS = 300;  // between two questions how far the copy is
+const ASK_MS = 300;  // between two requests for the progress of the copy
 
 let copied = false;
 let rewindTimer = 0;
