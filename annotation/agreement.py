@@ -1,6 +1,7 @@
-"""How well a person agrees with themselves: blind second answers, which change no label.
+"""How well a person agrees with their own labels, from blind second answers.
 
-They stand in the log of the labels as changes of the kind "repeat". Imports no torch.
+A second answer changes no label. The log of the labels keeps it as a change of the kind "repeat".
+Imports no torch.
 """
 
 import random
@@ -11,13 +12,13 @@ from annotation.change_log import Change, append_changes, log_path, standing, ti
 from annotation.labels import labels_held, read_class_names, read_labels, read_log
 from files import labels_path
 
-REPEAT_SHARE = 0.05  # of the answers come back for a second one, unannounced
-REPEAT_AFTER = 20  # answers at least, so that the first one is not just remembered
+REPEAT_SHARE = 0.05  # the share of answers that are asked a second time, unannounced
+REPEAT_AFTER = 20  # at least so many answers later, so that the first is not just remembered
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A sequence that a person labelled first one way, then the other: "0" or "1"."""
+    """A sequence with two different answers; first and second are "0" or "1"."""
 
     sequence: str
     first: str
@@ -26,17 +27,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well a person's blind second answers agree with the first ones."""
+    """How well the blind second answers agree with the first ones."""
 
     n: int  # second answers
-    same: int  # of these like the first one
-    kappa: float | None  # Cohen 1960; None where it is not defined, as with a single class
-    same_95: tuple[float, float] | None  # Wilson's 95 % interval of the share that agree
+    same: int  # how many of them equal the first answer
+    kappa: float | None  # Cohen 1960; None if undefined, as with a single class
+    same_95: tuple[float, float] | None  # Wilson's 95 % interval of same / n
     different: list[Difference]
 
 
 def save_repeat(split_dir: Path, sequence: str, label: str) -> str:
-    """Keeps the second, blind answer in the log, the label as it is; returns the time it got."""
+    """Logs a blind second answer and leaves the label as it is; returns the time of the change."""
     with labels_held(split_dir):
         first = read_labels(split_dir).get(sequence, "")
         change = Change(time_now(), sequence, first, label, "repeat")
@@ -45,13 +46,13 @@ def save_repeat(split_dir: Path, sequence: str, label: str) -> str:
 
 
 def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
-    """A sequence to be answered once more: one of a person's, not asked twice, not just now.
+    """A sequence to ask a second time: labelled by a person, not recently, not asked twice before.
 
-    None while so many have come back that they are REPEAT_SHARE of the answers.
+    None if REPEAT_SHARE of the answers have been repeated already, or if no sequence qualifies.
     """
     changes = standing(read_log(split_dir))
     given = [change.sequence for change in changes if change.what == "label"]
-    answered = list(dict.fromkeys(reversed(given)))[::-1]  # in the order of their last answers
+    answered = list(dict.fromkeys(reversed(given)))[::-1]  # in the order of the last answers
     repeated = {change.sequence for change in changes if change.what == "repeat"}
     if len(repeated) >= REPEAT_SHARE * len(answered):
         return None
@@ -62,8 +63,8 @@ def pick_repeat(split_dir: Path, rng: random.Random) -> str | None:
 
 
 def measure_agreement(split_dir: Path) -> Agreement:
-    """How the last second answer to each sequence agrees with the label that it had then."""
-    import scipy.stats  # noqa: PLC0415, spares labelling a second
+    """Compares the last second answer to each sequence with the label that it had then."""
+    import scipy.stats  # noqa: PLC0415, takes a second to import
     from sklearn.metrics import cohen_kappa_score  # noqa: PLC0415
 
     changes = standing(read_log(split_dir))
@@ -86,12 +87,15 @@ def measure_agreement(split_dir: Path) -> Agreement:
 
 
 def print_agreement(data_dir: Path, splits: tuple[str, ...]) -> int:
-    """Prints Cohen's kappa of each split's blind repeats, and what was answered differently."""
+    """Prints Cohen's kappa of each split's second answers and the sequences that differ.
+
+    Returns the exit code.
+    """
     names = read_class_names(data_dir)
     for split in splits:
         agreement = measure_agreement(data_dir / split)
         if agreement.same_95 is None:
-            print(f"{split}: no sequence has come back for a second answer yet")
+            print(f"{split}: no second answers yet")
             continue
         low, high = agreement.same_95
         kappa = "not defined (one class)" if agreement.kappa is None else f"{agreement.kappa:.3f}"

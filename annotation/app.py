@@ -1,6 +1,6 @@
-"""The server behind labeling.html: sequences out, answers in, for this machine's browser alone.
+"""The server behind labeling.html: sends sequences and saves answers, for local browsers only.
 
-Requests carry names, never paths, and only names that a scan of the folder found are served.
+Requests carry names, never paths. Only names that a scan of the data folder found are served.
 """
 
 import json
@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from annotation import labels
 from annotation.agreement import REPEAT_SHARE, measure_agreement, pick_repeat, save_repeat
 from annotation.labels import Answer
-from annotation.suggestions import WHY_TRAIN_ALONE, in_doubt_first, most_disputed_first
+from annotation.suggestions import WHY_TRAIN_ONLY, in_doubt_first, most_disputed_first
 from collection.sources import read_sources
 from files import SPLITS, UserError
 from media.frames import FrameError, count_frames, read_bytes
@@ -36,8 +36,8 @@ from web.page import read_page
 
 PAGE = Path(__file__).parent / "pages" / "labeling.html"
 HOSTS = ["127.0.0.1", "localhost"]
-OWN_HEADER = "x-labeling"  # a form cannot send it, a script of another site not without asking
-MOST_BYTES = 1_000_000  # of a request: the marks of a long match take 20 KB
+OWN_HEADER = "x-labeling"  # forms cannot send it; scripts of other sites need our permission
+MOST_BYTES = 1_000_000  # in a request; the marks of a long match take 20 KB
 MOST_ANSWERS = 1000
 POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
@@ -48,28 +48,28 @@ POLICY = (
 
 @dataclass
 class Labelling:
-    """What the server shows; `names` are those of each split's last scan."""
+    """What the server shows; `names` holds the sequences that the last scan of each split found."""
 
     data_dir: Path
     split: str = "train"
     class_names: tuple[str, str] = labels.CLASS_NAMES
     order: str = "name"  # or "uncertain", "review"
-    probs: dict[str, float] = field(default_factory=dict)  # of train's sequences
-    match: str = ""  # the file's name, where a match is marked
+    probs: dict[str, float] = field(default_factory=dict)  # of class 1, by sequence of train
+    match: str = ""  # name of the video file, when marking a match
     names: dict[str, set[str]] = field(default_factory=dict)
     rng: random.Random = field(default_factory=random.Random)
 
     def split_dir(self, split: object) -> Path:
         if split not in SPLITS:
-            raise HTTPException(400, f"split should be one of {', '.join(SPLITS)}")
+            raise HTTPException(400, f"split must be one of {', '.join(SPLITS)}")
         return self.data_dir / split
 
     def probs_of(self, split_dir: Path) -> dict[str, float]:
-        """What the model says of a split's sequences: nothing but of train's."""
+        """{sequence: probability of class 1}; empty for other splits than train."""
         return self.probs if split_dir.name == "train" else {}
 
     def sequence(self, split: object, name: object) -> Path:
-        """The folder of a sequence that the last scan of its split found."""
+        """The folder of a sequence; HTTPException unless the last scan of its split found it."""
         split_dir = self.split_dir(split)
         if split not in self.names:
             self.names[split] = set(labels.list_sequences(split_dir)[0])
@@ -79,7 +79,7 @@ class Labelling:
 
 
 def build_app(work: Labelling, more_routes: Sequence[Route] = ()) -> Starlette:
-    """The whole server: the page, its routes, and who is let in."""
+    """The whole server: the page, its routes, and the checks on who may send requests."""
     return Starlette(
         routes=[
             Route("/", show_page),
@@ -111,7 +111,7 @@ def build_app(work: Labelling, more_routes: Sequence[Route] = ()) -> Starlette:
 
 
 def get(path: str, answer: Callable[[dict], dict | Response]) -> Route:
-    """A route that answers a query in a thread of its own."""
+    """A GET route; `answer` runs in a thread and takes the query parameters."""
 
     async def endpoint(request: Request) -> Response:
         result = await run_in_threadpool(answer, dict(request.query_params))
@@ -121,34 +121,34 @@ def get(path: str, answer: Callable[[dict], dict | Response]) -> Route:
 
 
 def post(path: str, answer: Callable[[dict], dict]) -> Route:
-    """A route that takes a JSON object, of no more than MOST_BYTES."""
+    """A POST route; `answer` runs in a thread and takes a JSON object of at most MOST_BYTES."""
 
     async def endpoint(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-            raise HTTPException(415, "the body should be application/json")
+            raise HTTPException(415, "the content type must be application/json")
         data = bytearray()
         try:
             async for chunk in request.stream():
                 data += chunk
                 if len(data) > MOST_BYTES:
-                    raise HTTPException(413, f"the body is longer than {MOST_BYTES} bytes")
+                    raise HTTPException(413, f"the request body is longer than {MOST_BYTES} bytes")
         except ClientDisconnect as error:
-            raise HTTPException(400, "the body ended too soon") from error
+            raise HTTPException(400, "the request body is incomplete") from error
         try:
             body = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise HTTPException(400, "the body is not JSON") from error
+            raise HTTPException(400, "the request body is not valid JSON") from error
         if not isinstance(body, dict):
-            raise HTTPException(400, "the body should be an object")
+            raise HTTPException(400, "the request body must be a JSON object")
         return JSONResponse(await run_in_threadpool(answer, body))
 
     return Route(path, endpoint, methods=["POST"])
 
 
 def same_site_only(app: ASGIApp) -> ASGIApp:
-    """Lets nothing in that a page of another site asks for, and no write without OWN_HEADER.
+    """Refuses requests from pages of other sites, and writes without OWN_HEADER.
 
-    A link to the page itself may be followed from anywhere.
+    Links from other sites to the page itself still work.
     """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,7 +164,7 @@ def same_site_only(app: ASGIApp) -> ASGIApp:
             or (scope["method"] not in ("GET", "HEAD") and OWN_HEADER not in headers)
         )
         if foreign:
-            refusal = JSONResponse({"error": "only the labelling page itself may ask this"}, 403)
+            refusal = JSONResponse({"error": "only the labelling page may send this request"}, 403)
             return await refusal(scope, receive, send)
         return await app(scope, receive, send)
 
@@ -172,7 +172,7 @@ def same_site_only(app: ASGIApp) -> ASGIApp:
 
 
 def with_safe_headers(app: ASGIApp) -> ASGIApp:
-    """Tells browsers to show no answer to other sites, guess no types and keep nothing."""
+    """Adds headers: no access from other sites, no guessing of content types, no caching."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_safely(message: Message) -> None:
@@ -207,21 +207,21 @@ async def show_page(request: Request) -> Response:
 
 
 def wanted(body: dict, name: str, kind: type) -> Any:
-    """A value of a request; HTTPException unless it is of just this type (True is no int)."""
+    """A value of a request; HTTPException unless its type is exactly `kind` (True is no int)."""
     if type(body.get(name)) is not kind:
-        raise HTTPException(400, f"{name} should be of type {kind.__name__}")
+        raise HTTPException(400, f"{name} must be of type {kind.__name__}")
     return body[name]
 
 
 def label_in(body: dict) -> str:
     label = wanted(body, "label", str)
     if label not in ("", "0", "1"):
-        raise HTTPException(400, 'label should be "0", "1", or "" for none')
+        raise HTTPException(400, 'label must be "0", "1" or "" (no label)')
     return label
 
 
 def read_state(work: Labelling, query: dict) -> dict:
-    """All that the page shows of a split, its sequences in the order in which to label them."""
+    """All that the page shows of a split; `names` is in the order of labelling."""
     if work.match:
         return {"match": work.match}
     split_dir = work.split_dir(query.get("split") or work.split)
@@ -230,14 +230,15 @@ def read_state(work: Labelling, query: dict) -> dict:
     known = labels.read_labels(split_dir)
     missing = len(known.keys() - there)
     if missing:
-        problems.append(f"{missing} rows of {split_dir.name}.csv have no folder; they are kept")
+        rows = "1 row has" if missing == 1 else f"{missing} rows have"
+        problems.append(f"{split_dir.name}.csv: {rows} no folder of frames (kept)")
     probs = work.probs_of(split_dir)
     if work.order == "uncertain" and probs:
         names = in_doubt_first(names, known, probs)
     elif work.order == "review":
         names = most_disputed_first(names, known, probs)
     if work.probs and not probs:
-        problems.append(f"in the order of their numbers, without the model: {WHY_TRAIN_ALONE}")
+        problems.append(f"sorted by name, without the model: {WHY_TRAIN_ONLY}")
     rates = read_sources(split_dir)[["sequence", "fps"]].itertuples(index=False, name=None)
     counts = Counter(count_frames(split_dir / "sequences" / name) for name in names[:9])
     return {
@@ -257,22 +258,25 @@ def read_state(work: Labelling, query: dict) -> dict:
 
 
 def send_frames(work: Labelling, query: dict) -> Response:
-    """A sequence's encoded frames in one answer: how many, the bytes of each, then each; the
-    numbers are uint32, little-endian."""
+    """A sequence's encoded frames in one response.
+
+    First the number of frames, then the size of each in bytes, all uint32 little-endian; then the
+    bytes of each frame.
+    """
     folder = work.sequence(query.get("split"), query.get("sequence"))
     frames, _ = read_bytes(folder, None)
     if not frames:
-        raise FrameError(folder, "there are no frames in it")
+        raise FrameError(folder, "the folder has no frames")
     sizes = struct.pack(f"<{len(frames) + 1}I", len(frames), *map(len, frames))
     return Response(sizes + b"".join(frames), media_type="application/octet-stream")
 
 
 def take_labels(work: Labelling, body: dict) -> dict:
-    """Saves {split, answers: [{sequence, label, seen}]}, and only then says what the model says."""
+    """Saves {split, answers: [{sequence, label, seen}]}, then sends the model's probabilities."""
     split_dir = work.split_dir(body.get("split"))
     given = wanted(body, "answers", list)
     if not 0 < len(given) <= MOST_ANSWERS or not all(isinstance(each, dict) for each in given):
-        raise HTTPException(400, f"answers should be 1 to {MOST_ANSWERS} objects")
+        raise HTTPException(400, f"answers must be a list of 1 to {MOST_ANSWERS} objects")
     answers = [
         Answer(wanted(each, "sequence", str), label_in(each), wanted(each, "seen", str))
         for each in given
@@ -280,7 +284,7 @@ def take_labels(work: Labelling, body: dict) -> dict:
     for answer in answers:
         work.sequence(split_dir.name, answer.sequence)
     if len({answer.sequence for answer in answers}) < len(answers):
-        raise HTTPException(400, "a sequence is in answers twice")
+        raise HTTPException(400, "answers holds the same sequence twice")
     time, conflicts = labels.save_labels(split_dir, answers)
     probs = work.probs_of(split_dir)
     shown = {a.sequence: probs[a.sequence] for a in answers if a.sequence in probs}
@@ -288,21 +292,21 @@ def take_labels(work: Labelling, body: dict) -> dict:
 
 
 def take_repeat(work: Labelling, body: dict) -> dict:
-    """Saves {split, sequence, label}, a second answer."""
+    """Saves {split, sequence, label}: a blind second answer."""
     folder = work.sequence(body.get("split"), body.get("sequence"))
     if not label_in(body):
-        raise HTTPException(400, 'the label of a repeat should be "0" or "1"')
+        raise HTTPException(400, 'the label of a second answer must be "0" or "1"')
     return {"time": save_repeat(folder.parent.parent, folder.name, body["label"])}
 
 
 def next_repeat(work: Labelling, query: dict) -> dict:
-    """The sequence to be shown once more now, if one is due."""
+    """The sequence to ask a second time now; null if none is due."""
     name = pick_repeat(work.split_dir(query.get("split")), work.rng)
     return {"sequence": name if name in work.names.get(query["split"], ()) else None}
 
 
 def take_undo(work: Labelling, body: dict) -> dict:
-    """Takes back {split, time}, or the last changes where time is ""."""
+    """Undoes the changes of {split, time}, or the last ones if time is ""."""
     split_dir = work.split_dir(body.get("split"))
     changes = labels.undo(split_dir, wanted(body, "time", str) or None)
     return {"changes": [dict(zip(("sequence", "label", "done"), c, strict=True)) for c in changes]}

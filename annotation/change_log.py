@@ -1,10 +1,10 @@
-"""The log beside a table of answers: who reads it can undo every change, also days later.
+"""The log beside a table of labels or marks; with it every change can be undone, even days later.
 
     time,sequence,old,new,what
 
-One line is one change of an answer; those made at once share their time, which names them and by
-which they are undone together. what is "label", "repeat" (a blind repeat: the table stays), "marks"
-(from the marks of a match) or "undo TIME". Lines are only ever added.
+Each line is one change. Changes saved together share a time: it names them, and they are undone
+together. `what` is "label", "repeat" (a blind second answer, which leaves the table as it is),
+"marks" (a label from the marks of a match) or "undo TIME". Lines are only ever appended.
 """
 
 import csv
@@ -23,7 +23,7 @@ COLUMNS = ("time", "sequence", "old", "new", "what")
 
 
 class Change(NamedTuple):
-    """One answer's change; "" stands for no answer."""
+    """One line of the log; "" in old or new means no label."""
 
     time: str
     sequence: str
@@ -38,22 +38,21 @@ def log_path(table: Path) -> Path:
 
 
 def time_now() -> str:
-    """UTC to the microsecond, 2026-11-24T20:15:30.123456Z: names the changes made at once."""
+    """The time in UTC, as 2026-11-24T20:15:30.123456Z; it names the changes saved together."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def append_changes(path: Path, changes: list[Change]) -> int:
-    """Adds lines and syncs them; returns how many bytes the log had before.
+    """Appends lines and syncs them to disk; returns the log's size in bytes before.
 
-    Raises UserError, and leaves the log as it was, if it cannot.
-
-    What a killed process left unfinished at the end, which nobody was told is saved, goes.
+    Raises UserError, and leaves the log as it was, if it cannot be written. Removes an unfinished
+    last line, which a killed process left and nobody was told is saved.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+b", buffering=0) as file:  # what fails must not be written on closing
+        with open(path, "a+b", buffering=0) as file:  # unbuffered: closing writes nothing more
             size = _whole_bytes(file)
             file.truncate(size)
             if size == 0:
@@ -73,9 +72,10 @@ def append_changes(path: Path, changes: list[Change]) -> int:
 
 
 def write_with_log(path: Path, table: pd.DataFrame, changes: list[Change]) -> None:
-    """Logs changes, then writes the table that they lead to; takes them back if it cannot.
+    """Logs changes, then writes the new table; if that fails, removes the changes from the log.
 
-    For whoever alone may write the table: what a killed one before left half done is removed.
+    Call it only while holding the table's lock: it also removes the temporary files that killed
+    processes left.
     """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         leftover.unlink(missing_ok=True)
@@ -83,12 +83,12 @@ def write_with_log(path: Path, table: pd.DataFrame, changes: list[Change]) -> No
     try:
         write_table(path, table)
     except UserError:
-        os.truncate(log_path(path), size)  # what was not done shall not be undone
+        os.truncate(log_path(path), size)  # else undo would take back a change that was never made
         raise
 
 
 def _whole_bytes(file: io.FileIO) -> int:
-    """How many of its bytes are whole lines."""
+    """The size of the file in bytes up to the end of its last whole line."""
     size = file.seek(0, os.SEEK_END)
     while size:
         file.seek(size - 1)
@@ -99,7 +99,7 @@ def _whole_bytes(file: io.FileIO) -> int:
 
 
 def read_changes(path: Path) -> list[Change]:
-    """All changes, oldest first; none where there is no log. A torn last line is left out."""
+    """All changes, oldest first; none if there is no log. A truncated last line is skipped."""
     if not path.exists():
         return []
     try:
@@ -107,22 +107,24 @@ def read_changes(path: Path) -> list[Change]:
         text = data[: data.rfind(b"\n") + 1].decode("utf-8-sig")
         rows = list(csv.reader(io.StringIO(text, newline="")))
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read: {error}; move it away to go on") from error
+        raise UserError(f"cannot read {path}: {error}; move it away to start a new log") from error
     bad = [number for number, row in enumerate(rows, 1) if len(row) != len(COLUMNS)]
     if bad or (rows and tuple(rows[0]) != COLUMNS):
         line = f"line {bad[0]}" if bad else "the first line"
-        raise UserError(f"{path}: {line} is not {','.join(COLUMNS)}; move it away to go on")
+        raise UserError(
+            f"{path}: {line} is not {','.join(COLUMNS)}; move it away to start a new log"
+        )
     return [Change(*row) for row in rows[1:]]
 
 
 def standing(changes: list[Change]) -> list[Change]:
-    """Those that have not been undone."""
+    """The changes that have not been undone."""
     undone = {c.what.removeprefix("undo ") for c in changes if c.what.startswith("undo ")}
     return [c for c in changes if c.time not in undone and not c.what.startswith("undo ")]
 
 
 def last_changes(changes: list[Change], time: str | None, kinds: tuple[str, ...]) -> list[Change]:
-    """The changes of that time, or the last ones of these kinds; none if undone already."""
+    """The changes of that time (None: the latest) and of these kinds; none if undone already."""
     left = [change for change in standing(changes) if change.what in kinds]
     time = time or (left[-1].time if left else None)
     return [change for change in left if change.time == time]

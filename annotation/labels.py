@@ -1,7 +1,7 @@
-"""A split's labels, Data/<split>/<split>.csv: each answer whole on disk, none silently lost.
+"""A split's labels, Data/<split>/<split>.csv: every answer is saved whole, none is silently lost.
 
-Whoever changes a label says what it believes is there: where another program or a second tab has
-put something else meanwhile, that is kept and the caller is told. Imports no torch.
+Each answer names the label that the person saw. If another program or a second tab has changed
+that label since, the change is kept and the caller is told. Imports no torch.
 """
 
 import re
@@ -25,15 +25,15 @@ from files import UserError, labels_path, one_writer, read_table, write_table
 from media.frames import sequence_names
 
 COLUMNS = ("sequence", "label")
-LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}  # as written by hand or by a spreadsheet
+LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}  # spreadsheets write 1.0
 CLASS_NAMES = ("non-rally", "rally")
-UNDONE = ("label", "repeat", "marks")  # the kinds of changes that undo takes back
-PATIENCE_SEC = 5.0  # others hold the table for milliseconds
+UNDONE = ("label", "repeat", "marks")  # the kinds of changes that undo can take back
+PATIENCE_SEC = 5.0  # to wait for the lock, which others hold for milliseconds
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A sequence's new label, "0", "1" or "" (none), and the one that the person saw before."""
+    """A new label of a sequence, "0", "1" or "" (none), and the label that the person saw."""
 
     sequence: str
     label: str
@@ -46,15 +46,16 @@ def read_log(split_dir: Path) -> list[Change]:
 
 
 def list_sequences(split_dir: Path) -> tuple[list[str], list[str]]:
-    """(the sequences' names in the order of their numbers, what is wrong with other folders)."""
+    """(names of the sequences in the order of their numbers, problems of skipped folders)."""
     try:
         names = sequence_names(split_dir)
     except FileNotFoundError:
-        return [], [f"there is no folder {split_dir / 'sequences'}: collect some first"]
+        return [], [f"no such folder: {split_dir / 'sequences'}; run collecting_data.py first"]
     except OSError as error:
         raise UserError(f"{split_dir / 'sequences'}: {error.strerror or error}") from error
     odd = [n for n in names if n != n.strip() or not n.isprintable()]
-    problems = [f"the folder {ascii(name)} cannot stand in a table: rename it" for name in odd]
+    why = "its name has outer spaces or unprintable characters; rename it"
+    problems = [f"skipped the folder {ascii(name)}: {why}" for name in odd]
     return sorted((name for name in names if name not in odd), key=_by_number), problems
 
 
@@ -64,9 +65,9 @@ def _by_number(name: str) -> list[tuple[int, str]]:
 
 
 def read_labels(split_dir: Path) -> dict[str, str]:
-    """{sequence: "0", "1", or whatever else stands there}; empty where there is no file.
+    """{sequence: "0", "1", or whatever else is in the table}; empty if there is no table.
 
-    A sequence with rows that contradict each other has them all, "0 and 1".
+    A sequence with contradicting rows gets all their labels: "0 and 1".
     """
     return _labels_of(_read_rows(split_dir))
 
@@ -89,24 +90,25 @@ def _read_rows(split_dir: Path) -> list[tuple[str, str]]:
     table = read_table(path, COLUMNS, others=True)
     if len(table.columns) > len(COLUMNS):
         raise UserError(
-            f"{path} has columns besides sequence,label ({', '.join(table.columns[2:])}), which "
-            "would be lost in saving labels: keep them in another file"
+            f"{path} has extra columns ({', '.join(table.columns[2:])}), which would be lost when "
+            "a label is saved; move them to another file"
         )
     return list(zip(table["sequence"].tolist(), table["label"].tolist(), strict=True))
 
 
 def labels_held(split_dir: Path) -> AbstractContextManager[None]:
-    """One process at a time; not the lock of collecting, which may be held for an hour."""
+    """The lock of a split's labels; collecting has its own, which may be held for an hour."""
     return one_writer(split_dir, ".labels.lock", PATIENCE_SEC)
 
 
 def save_labels(
     split_dir: Path, answers: list[Answer], what: str = "label"
 ) -> tuple[str, dict[str, str]]:
-    """Writes answers to the table, and first to its log; returns once both are on disk.
+    """Writes answers to the log, then to the table; returns once both are on disk.
 
-    Returns (the time that names the changes, {sequence: its label} of those in which another than
-    the one seen was found: these are left alone). Raises UserError when nothing could be saved.
+    Returns (time of the changes, conflicts). conflicts is {sequence: its label now} of the answers
+    not saved, because the label is neither the one seen nor the new one. Raises UserError when
+    nothing could be saved.
     """
     with labels_held(split_dir):
         rows = _read_rows(split_dir)
@@ -121,7 +123,7 @@ def save_labels(
 
 
 def _apply(split_dir: Path, rows: list[tuple[str, str]], changes: list[Change]) -> None:
-    """Logs changes, then puts the new labels into the table, which keeps its order."""
+    """Logs changes, then writes the new labels; the table keeps its order."""
     if not changes:
         return
     count = Counter(sequence for sequence, _ in rows)
@@ -133,7 +135,7 @@ def _apply(split_dir: Path, rows: list[tuple[str, str]], changes: list[Change]) 
     for sequence, label in rows:
         if sequence not in new:
             kept.append((sequence, label))
-        elif sequence in left:  # its first row takes the new label, others of it go
+        elif sequence in left:  # the first row gets the new label, further rows go
             kept.append((sequence, left.pop(sequence)))
     kept += left.items()
     kept = [row for row in kept if row[1] or row[0] not in new]
@@ -142,10 +144,10 @@ def _apply(split_dir: Path, rows: list[tuple[str, str]], changes: list[Change]) 
 
 
 def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]]:
-    """Takes back the changes of that time, or the last ones: (sequence, its label now, done?) each.
+    """Undoes the changes of that time, or the last ones: [(sequence, its label now, done)].
 
-    A label that has been changed elsewhere since stays (done is False). Empty when there is
-    nothing to undo.
+    A label that was changed elsewhere since then is kept (done is False). Empty if there is nothing
+    to undo.
     """
     with labels_held(split_dir):
         changes = last_changes(read_log(split_dir), time, UNDONE)
@@ -163,20 +165,20 @@ def undo(split_dir: Path, time: str | None = None) -> list[tuple[str, str, bool]
 
 
 def last_answer(split_dir: Path) -> dict:
-    """What undo would take back: its time ("" if there is nothing) and its sequences."""
+    """What undo would take back: {time, sequences}; time is "" if there is nothing to undo."""
     changes = last_changes(read_log(split_dir), None, UNDONE)
     time = changes[0].time if changes else ""
     return {"time": time, "sequences": [change.sequence for change in changes]}
 
 
 def read_flags(split_dir: Path) -> list[str]:
-    """The sequences that a person wants to come back to."""
+    """The sequences that a person flagged to come back to."""
     path = split_dir / "flagged.csv"
     return list(read_table(path, ("sequence",))["sequence"]) if path.exists() else []
 
 
 def save_flag(split_dir: Path, sequence: str, flagged: bool) -> None:
-    """Puts a sequence on the list of flagged ones, or takes it off."""
+    """Flags a sequence, or removes its flag."""
     with labels_held(split_dir):
         others = [name for name in read_flags(split_dir) if name != sequence]
         names = [*others, sequence] if flagged else others
@@ -184,16 +186,16 @@ def save_flag(split_dir: Path, sequence: str, flagged: bool) -> None:
 
 
 def read_class_names(data_dir: Path) -> tuple[str, str]:
-    """What labels 0 and 1 mean in this data: classes.csv (label,name), else non-rally and rally."""
+    """The names of labels 0 and 1: from classes.csv (label,name), else non-rally and rally."""
     path = data_dir / "classes.csv"
     if not path.exists():
         return CLASS_NAMES
     names = dict(read_table(path, ("label", "name")).itertuples(index=False, name=None))
     if set(names) != {"0", "1"} or "" in names.values():
-        raise UserError(f"{path} should be label,name and two more lines: 0,NAME and 1,NAME")
+        raise UserError(f"{path} must have the three lines label,name and 0,NAME and 1,NAME")
     return names["0"], names["1"]
 
 
 def save_class_names(data_dir: Path, names: tuple[str, str]) -> None:
-    """Keeps them for the next time."""
+    """Writes classes.csv."""
     write_table(data_dir / "classes.csv", pd.DataFrame({"label": ["0", "1"], "name": names}))

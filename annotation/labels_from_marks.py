@@ -1,6 +1,7 @@
-"""Labels of collected sequences from the marks of the match that they come from.
+"""Labels collected sequences from the marks of the match that they come from.
 
-At least half inside a rally is label 1. What a person has labelled stays. Imports no torch.
+A sequence gets label 1 if at least half of it lies inside rallies. Manual labels, which a person
+gave, are kept. Imports no torch.
 """
 
 import sys
@@ -20,35 +21,35 @@ from media.frames import count_frames
 
 @dataclass(frozen=True)
 class MarkedMatch:
-    """A table of marks, and the collected video that they are of."""
+    """A table of marks and the collected video that it belongs to."""
 
-    name: str  # of the table
+    name: str  # the table's file name without .csv
     marks: Marks
     key: str  # the video's video_key
 
 
 @dataclass
 class MatchLabels:
-    """What became of the sequences of one match in one split."""
+    """What was done with the sequences of one match in one split."""
 
     split: str
-    match: str  # the name of its table of marks
+    match: str  # the name of the table of marks
     rallies: int
-    labelled: int = 0  # from the marks
-    after_last: int = 0  # of these, those after the last rally
-    kept: int = 0  # a person's labels
-    taken_back: int = 0  # labels that earlier marks had made, after until_sec
-    differing: list[str] = field(default_factory=list)  # a person's labels, other than the marks
-    straddling: list[str] = field(default_factory=list)  # sequences that an edge of a rally cuts
+    labelled: int = 0  # sequences labelled from the marks
+    after_last: int = 0  # how many of them start after the last rally
+    kept: int = 0  # manual labels
+    taken_back: int = 0  # earlier labels from marks, removed because they end after until_sec
+    differing: list[str] = field(default_factory=list)  # manual labels that differ from the marks
+    straddling: list[str] = field(default_factory=list)  # sequences in which a rally starts or ends
 
 
 def inside_sec(start_sec: float, end_sec: float, marks: Marks) -> float:
-    """How much of the time from start_sec to end_sec lies in rallies."""
+    """How many seconds between start_sec and end_sec lie in rallies."""
     return sum(max(0.0, min(end, end_sec) - max(start, start_sec)) for start, end in marks)
 
 
 def label_of(start_sec: float, end_sec: float, marks: Marks) -> int:
-    """1 where at least half of the sequence lies in rallies."""
+    """1 if at least half of the time lies in rallies, else 0."""
     return int(inside_sec(start_sec, end_sec, marks) >= (end_sec - start_sec) / 2 - 1e-6)
 
 
@@ -58,11 +59,12 @@ def label_from_matches(
     until_sec: float | None = None,
     splits: tuple[str, ...] = SPLITS,
 ) -> list[MatchLabels]:
-    """Labels the sequences of a marked match, or of all of them, but those of a person's.
+    """Labels the sequences of one marked match (video), or of all; manual labels are kept.
 
-    Of a match without any rally only with until_sec. Where that is given, only sequences that end
-    by then; what earlier marks had made of the others is taken back. Raises UserError, before
-    anything is labelled, for marks that could be of two videos, and where there are none.
+    until_sec is how far the match is marked: only sequences that end by then are labelled, and
+    labels that earlier marks gave to later ones are removed. None means to the end of the match,
+    but a match without any rally is labelled only if until_sec is given. Raises UserError, before
+    anything is labelled, if there are no marks or if marks could belong to two videos.
     """
     sources = {split: read_sources(data_dir / split) for split in SPLITS}
     matches = _collected_matches(data_dir, video, sources)
@@ -85,14 +87,14 @@ def label_from_matches(
 def _collected_matches(
     data_dir: Path, video: str | None, sources: dict[str, pd.DataFrame]
 ) -> list[MarkedMatch]:
-    """The marked matches (or the one of a video) that sequences were collected from."""
+    """The marked matches (or the one of a video) that have collected sequences."""
     tables, owners = list_tables(data_dir), read_owners(data_dir)
     if video is not None:
         name = video_name(video, data_dir)
         tables = [path for path in tables if path.stem == match_name(name)]
     if not tables:
         what = "marks" if video is None else f"marks of {video}"
-        raise UserError(f"no {what} in {data_dir / 'matches'}: first labeling.py --match VIDEO")
+        raise UserError(f"no {what} in {data_dir / 'matches'}; first run labeling.py --match VIDEO")
     if video is not None:
         owners = owners.with_owner(name)
     collected = pd.concat([table["video"] for table in sources.values()]).unique()
@@ -112,7 +114,7 @@ def _label_rows(
     labels: dict[str, str],
     last_change: dict[str, Change],
 ) -> MatchLabels:
-    """Labels the rows of one match in one split. last_change is the last one of each sequence."""
+    """Labels the rows of one match in one split. last_change is {sequence: its last change}."""
     result = MatchLabels(split_dir.name, match.name, len(match.marks))
     last_end_sec = match.marks[-1][1] if match.marks else 0.0
     if until_sec is None:
@@ -151,29 +153,37 @@ def _label_rows(
 def print_labels_from_marks(
     data_dir: Path, video: str | None, until_sec: float | None, splits: tuple[str, ...]
 ) -> int:
-    """label_from_matches; prints what a person should look at, and returns the exit code."""
+    """Runs label_from_matches, prints what a person should check, and returns the exit code."""
     names = read_class_names(data_dir)
     results = label_from_matches(data_dir, video, until_sec, splits)
     if not results:
-        print("no sequence of a marked match has been collected", file=sys.stderr)
+        print(
+            "no sequence comes from a marked match; run collecting_data.py first", file=sys.stderr
+        )
         return 1
     for result in results:
-        rallies = "1 rally" if result.rallies == 1 else f"{result.rallies} rallies"
         print(
-            f"{result.split}, {result.match}: {result.labelled} labelled from {rallies}; "
-            f"{result.kept} that a person labelled kept"
+            f"{result.split}, {result.match}: {_count(result.labelled, 'sequence')} labelled from "
+            f"{_count(result.rallies, 'rally', 'rallies')}; "
+            f"{_count(result.kept, 'manual label')} kept"
         )
         if result.taken_back:
-            print(f"  {result.taken_back} come later: their labels from marks are taken back")
+            labels = _count(result.taken_back, "label")
+            print(f"  removed {labels} from earlier marks, after the end of the marked part")
         if not result.rallies:
-            print("  if there is no rally in it at all, say how long it is: --until-sec SEC")
+            print("  no rally is marked; if the match has none, give its length: --until-sec SEC")
         if result.after_last and until_sec is None:
             print(
-                f"  {result.after_last} of them come after the last rally and are {names[0]}: if "
-                "the match is not marked to its end, say how far with --until-sec SEC"
+                f"  {result.after_last} of them after the last rally, labelled {names[0]}; if the "
+                "match is not marked to its end, give the last marked second: --until-sec SEC"
             )
         if result.straddling:
-            print(f"  an edge of a rally cuts: {', '.join(result.straddling)}")
+            print(f"  a rally starts or ends in: {', '.join(result.straddling)}")
         if result.differing:
-            print(f"  a person's label differs from the marks: {', '.join(result.differing)}")
+            print(f"  manual label differs from the marks: {', '.join(result.differing)}")
     return 0
+
+
+def _count(number: int, singular: str, plural: str = "") -> str:
+    """1 sequence, 2 sequences."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"

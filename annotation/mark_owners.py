@@ -1,9 +1,9 @@
-"""Whose marks a table is: the rule by which marking, labelling and detection tell.
+"""Which video a table of marks belongs to: one rule for marking, labelling and detection.
 
     Data/marked.csv: name,video
 
-A table of marks is named after its video's file, and two videos can have files of one name: so
-marked.csv notes which one a table is of. Imports no torch.
+A table of marks is named after its video's file, and two videos can have the same file name. So
+marked.csv notes which video each table belongs to. Imports no torch.
 """
 
 from collections.abc import Iterable
@@ -22,17 +22,18 @@ COLUMNS = ("name", "video")  # of marked.csv
 
 @dataclass(frozen=True)
 class MarkOwners:
-    """What is known of whose marks each table is, read once: marked.csv and collected.csv."""
+    """Which video each table of marks belongs to, read once from marked.csv and collected.csv."""
 
     data_dir: Path
     video_by_table: dict[str, str]  # marked.csv: {name of a table: video_name of its video}
-    records: pd.DataFrame
+    records: pd.DataFrame  # collected.csv
 
     def owner_among(self, table: str, videos: Iterable[str]) -> str | None:
-        """The one of these videos (their names) that a table's marks are of; None if none is.
+        """The one of these videos (by video_name) that a table belongs to, or None.
 
-        That is the video noted in marked.csv; or the only one of the table's name, unless another
-        is noted whose file is still there. Raises UserError where two have the table's name.
+        It is the video noted in marked.csv. Without it among these videos, it is the only one with
+        the table's name, unless the file of the noted video still exists. Raises UserError if two
+        have the table's name.
         """
         namesakes = {video_key(video): video for video in videos if match_name(video) == table}
         noted = self.video_by_table.get(table)
@@ -40,9 +41,9 @@ class MarkOwners:
             return namesakes[video_key(noted)]
         if len(namesakes) > 1:
             raise UserError(
-                f"{marks_path(self.data_dir, table)}: these could be the marks of "
+                f"{marks_path(self.data_dir, table)} could belong to any of "
                 f"{', '.join(sorted(namesakes.values()))}; open the right one with labeling.py "
-                "--match VIDEO, which notes it, or name it with labeling.py --from-match VIDEO"
+                "--match VIDEO, which notes it, or give it to labeling.py --from-match VIDEO"
             )
         only = next(iter(namesakes.values()), None)
         if only is None or noted is None or not (self.data_dir / noted).exists():
@@ -50,34 +51,34 @@ class MarkOwners:
         return only if self._may_have_moved(only, noted) else None
 
     def _may_have_moved(self, video: str, noted: str) -> bool:
-        """Whether a video that is no longer in its place can be the file noted, which is there."""
+        """Whether the noted file can be this video after a move: video is gone, the size fits."""
         if (self.data_dir / video).exists():
             return False
         sizes = rows_of(self.records, video)["bytes"]
         return sizes.isin([str((self.data_dir / noted).stat().st_size), ""]).all()
 
     def with_owner(self, video: str) -> "MarkOwners":
-        """The same with a video that a person has named: the table of its name is its own.
+        """A copy in which the table of this video's name belongs to this video.
 
-        Raises UserError where the marks are of another video, whose file is still there.
+        Raises UserError if the table belongs to another video whose file still exists.
         """
         table = match_name(video)
         if self.owner_among(table, [video]) is None:
             noted = self.video_by_table[table]
             raise UserError(
-                f"{marks_path(self.data_dir, table)} holds the marks of {noted}, not of {video}: "
-                f"name {self.data_dir / noted}, or give the other file another name"
+                f"{marks_path(self.data_dir, table)} holds the marks of {noted}, not of {video}; "
+                f"use {self.data_dir / noted}, or rename {video}"
             )
         return replace(self, video_by_table=self.video_by_table | {table: video})
 
 
 def read_owners(data_dir: Path) -> MarkOwners:
-    """Raises UserError for tables that cannot be read."""
+    """Reads marked.csv and collected.csv; raises UserError if one cannot be read."""
     return MarkOwners(data_dir, marked_videos(data_dir), read_records(data_dir))
 
 
 def marked_videos(data_dir: Path) -> dict[str, str]:
-    """{name of a table of marks: video_name of the video that marked.csv notes}."""
+    """{name of a table of marks: video_name of its video} from marked.csv; empty without it."""
     path = data_dir / "marked.csv"
     if not path.exists():
         return {}
@@ -88,9 +89,9 @@ def marked_videos(data_dir: Path) -> dict[str, str]:
 
 
 def claim_table(data_dir: Path, video: Path) -> Path:
-    """The table for a video's marks, noted in marked.csv as being this one's.
+    """The path of the table for a video's marks; notes the video in marked.csv.
 
-    Raises UserError where the marks of that name are of another file, which is still there.
+    Raises UserError if the table belongs to another video whose file still exists.
     """
     name = video_name(video, data_dir)
     table = match_name(name)
@@ -102,7 +103,7 @@ def claim_table(data_dir: Path, video: Path) -> Path:
 
 
 def _note_owner(path: Path, table: str, video: str) -> None:
-    """Puts a table's video into marked.csv, whose other rows and further columns stay."""
+    """Notes a table's video in marked.csv; other rows and extra columns are kept."""
     empty = pd.DataFrame(columns=list(COLUMNS), dtype=str)
     notes = read_table(path, COLUMNS, others=True) if path.exists() else empty
     if (notes["name"] == table).any():
@@ -114,9 +115,9 @@ def _note_owner(path: Path, table: str, video: str) -> None:
 
 
 def tables_by_video(data_dir: Path, videos: list[str]) -> dict[str, Path]:
-    """{video: the table of its marks} of those of these videos (their names) that are marked.
+    """{video: path of the table of its marks} of the marked ones among these (by video_name).
 
-    Raises UserError where a table could be of two of them.
+    Raises UserError if a table could belong to two of them.
     """
     owners = read_owners(data_dir)
     owned = ((owners.owner_among(path.stem, videos), path) for path in list_tables(data_dir))

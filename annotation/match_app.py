@@ -1,4 +1,4 @@
-"""Marking a whole match: its file, the requests that play it and take marks, the page served."""
+"""Marking a whole match: opens its file, and serves the page that plays it and saves marks."""
 
 import math
 import threading
@@ -29,25 +29,27 @@ class Match:
 
     path: Path
     marks_path: Path
-    times_sec: np.ndarray  # float64 (N,), when each frame comes on screen; the first is 0
+    times_sec: np.ndarray  # float64 (N,), the timestamp of each frame; the first is 0
     end_sec: float
-    why_not: str  # why a browser would not play the file itself, "" if it would
+    why_not: str  # why a browser cannot play the file itself; "" if it can
     proposals: Marks = field(default_factory=list)
-    progress: float | None = None  # of the proxy that is being made
-    error: str = ""  # why it could not be made
+    progress: float | None = None  # of making the proxy, 0 to 1; None if none is being made
+    error: str = ""  # why the proxy could not be made
     stopped: threading.Event = field(default_factory=threading.Event)
     starting: threading.Lock = field(default_factory=threading.Lock)
 
 
 def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Match:
-    """Reads when a match's frames are, and the marks there are; raises UserError for no video,
-    and for marks or proposals that are none."""
+    """Reads a match's timestamps and proposals, and claims its table of marks.
+
+    Raises UserError if the file is not a video, or if marks or proposals are not valid.
+    """
     video = open_video(path)
     video.close()
     table = claim_table(data_dir, path)
     read_marks(table, video.end_sec)
     if proposals and not proposals.is_file():
-        raise UserError(f"there is no file {proposals}")
+        raise UserError(f"no such file: {proposals}; give --proposals a table start_sec,end_sec")
     return Match(
         path,
         table,
@@ -59,13 +61,13 @@ def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Mat
 
 
 def find_match(video: str, data_dir: Path) -> Path:
-    """The file of a match: a path, a name inside the data folder, or an address collected before.
+    """The file of a match, given as a path, a name in the data folder or a YouTube address.
 
     Raises UserError for an address that is not downloaded.
     """
     path = find_file(find_in_data(video, data_dir), data_dir)
     if path is None:
-        raise UserError(f"{video} is not downloaded yet: collect it first, and it is kept")
+        raise UserError(f"{video} is not downloaded yet; download it with collecting_data.py")
     return path
 
 
@@ -78,7 +80,10 @@ def mark_match(
     port: int | None,
     browser: bool,
 ) -> int:
-    """Serves the page for one match; proposals is a table start_sec,end_sec to be confirmed."""
+    """Serves the marking page until Ctrl-C; returns the exit code.
+
+    proposals is a table start_sec,end_sec of rallies to confirm; port is None for any free one.
+    """
     match = open_match(path, data_dir, proposals)
     work = Labelling(data_dir, "train", class_names, match=path.name)
     try:
@@ -88,6 +93,7 @@ def mark_match(
 
 
 def match_routes(match: Match) -> list[Route]:
+    """The requests of the marking page."""
     return [
         get("/match", lambda query: read_match(match)),
         get("/neighbour", lambda query: find_neighbour(match, query)),
@@ -99,7 +105,7 @@ def match_routes(match: Match) -> list[Route]:
 
 
 def read_match(match: Match) -> dict:
-    """All that the page shows of the match; `offset_sec` is what its player's time is ahead."""
+    """All that the page shows of the match; offset_sec is player time minus match time."""
     marks = read_marks(match.marks_path)
     played = played_file(match)
     return {
@@ -117,33 +123,33 @@ def read_match(match: Match) -> dict:
 
 
 def played_file(match: Match) -> Path | None:
-    """What the browser gets: the proxy if there is one, or the file itself; None if neither."""
+    """The file that the browser plays: the proxy, or the match itself; None if not ready yet."""
     if has_proxy(match.path):
         return proxy_path(match.path)
     return None if match.why_not else match.path
 
 
 async def send_video(match: Match, request: Request) -> Response:
-    """The file, or the part of it that is asked for, so that a browser can jump about in it."""
+    """The video, or the requested byte range of it, so that a browser can seek."""
     played = played_file(match)
     if played is None:
-        raise HTTPException(404, "there is no copy yet that browsers play")
+        raise HTTPException(404, "the copy for browsers is not ready yet")
     if not played.is_file():
-        raise HTTPException(404, f"{played} is gone")
+        raise HTTPException(404, f"{played} does not exist any more")
     kind = "video/webm" if played.suffix == ".webm" else "video/mp4"
     return FileResponse(played, media_type=kind, headers={"cache-control": "no-cache"})
 
 
 def find_neighbour(match: Match, query: dict) -> dict:
-    """{sec}: when the frame comes on screen that is so many `frames` from that on screen at sec."""
+    """{sec}: the timestamp of the frame that is `frames` after the one on screen at `sec`."""
     try:
         sec, frames = float(query["sec"]), int(query["frames"])
     except (KeyError, ValueError) as error:
-        raise HTTPException(400, "sec should be a number, frames a whole one") from error
+        raise HTTPException(400, "sec must be a number and frames a whole number") from error
     if not math.isfinite(sec):
-        raise HTTPException(400, "sec should be finite")
+        raise HTTPException(400, "sec must be finite")
     index = int(np.searchsorted(match.times_sec, sec + 0.001, side="right")) - 1 + frames
-    last = len(match.times_sec)  # one beyond the last frame: the end of the match
+    last = len(match.times_sec)  # the index after the last frame stands for the end of the match
     index = min(max(index, 0), last)
     return {"sec": round(float(np.append(match.times_sec, match.end_sec)[index]), 3)}
 
@@ -152,37 +158,37 @@ def marks_in(body: dict, name: str) -> Marks:
     """A list of [start_sec, end_sec] in a request."""
     marks = wanted(body, name, list)
     if not all(isinstance(mark, list) and len(mark) == 2 for mark in marks):
-        raise HTTPException(400, f"{name} should be a list of [start_sec, end_sec]")
+        raise HTTPException(400, f"{name} must be a list of [start_sec, end_sec]")
     return [(seconds_in(start), seconds_in(end)) for start, end in marks]
 
 
 def seconds_in(value: object) -> float:
-    """A finite number of a request."""
+    """A finite number in a request; HTTPException otherwise."""
     if type(value) not in (int, float):
-        raise HTTPException(400, "seconds should be a number")
+        raise HTTPException(400, "seconds must be a number")
     try:
         sec = float(value)
-    except OverflowError:  # a whole number of 400 digits
+    except OverflowError:  # an integer of 400 digits
         sec = math.inf
     if not math.isfinite(sec):
-        raise HTTPException(400, "seconds should be finite")
+        raise HTTPException(400, "seconds must be finite")
     return sec
 
 
 def take_marks(match: Match, body: dict) -> dict:
-    """Saves {marks, seen}; where others were found than seen, nothing is saved and time is ""."""
+    """Saves {marks, seen}; if other marks than seen are there, saves nothing and time is ""."""
     marks, seen = marks_in(body, "marks"), marks_in(body, "seen")
     time, now = save_marks(match.marks_path, marks, seen, match.end_sec)
     return {"time": time, "marks": now}
 
 
 def take_marks_undo(match: Match, body: dict) -> dict:
-    """Takes back {time}, or the last changes where it is ""; marks is null when none is left."""
+    """Undoes the changes of {time}, or the last ones if it is ""; marks is null if none is left."""
     return {"marks": undo_marks(match.marks_path, wanted(body, "time", str) or None)}
 
 
 def start_proxy(match: Match) -> dict:
-    """Begins to make the copy that browsers play, unless it is there or being made."""
+    """Starts making the copy that browsers can play, unless it exists or is being made."""
     with match.starting:
         if match.progress is None and not has_proxy(match.path):
             match.progress, match.error = 0.0, ""
@@ -193,7 +199,7 @@ def start_proxy(match: Match) -> dict:
 def _make_proxy(match: Match) -> None:
     def on_progress(progress: float) -> None:
         if match.stopped.is_set():
-            raise UserError(f"{proxy_path(match.path)}: not finished, because the server was ended")
+            raise UserError(f"{proxy_path(match.path)} is not finished: the server was stopped")
         match.progress = progress
 
     try:

@@ -2,8 +2,8 @@
 
     start_sec,end_sec
 
-Seconds from the file's first frame, to the millisecond; in order, none inside another. Every save
-is whole on disk and in the log beside the table. Imports no torch.
+Times are seconds from the first frame, to the millisecond. Rallies are in order and do not overlap.
+Every save is whole on disk, and is logged beside the table. Imports no torch.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ Marks = list[tuple[float, float]]  # (start_sec, end_sec) of each rally, in orde
 
 
 def match_name(name: str) -> str:
-    """What the marks of a video of this video_name are called: YouTube's id, else the file's name
+    """The name of the marks of a video, given its video_name: the YouTube id, else the file name
     without its suffix."""
     key = video_key(name)
     return youtube_id(key) or Path(key).stem
@@ -39,23 +39,21 @@ def marks_path(data_dir: Path, name: str) -> Path:
 
 
 def list_tables(data_dir: Path) -> list[Path]:
-    """The tables of marks of all matches, without the logs beside them."""
+    """The tables of marks of all matches, without their logs."""
     tables = sorted((data_dir / "matches").glob("*.csv"))
     return [path for path in tables if not path.name.endswith(".log.csv")]
 
 
 def check_marks(marks: Marks, duration_sec: float = float("inf")) -> None:
-    """Raises UserError, naming the first two ends at fault, unless marks can be a match's rallies.
+    """Raises UserError, naming the first wrong times, unless marks can be the rallies of a match.
 
-    One may begin when the one before ends.
+    A rally may start when the one before it ends.
     """
     for start, end in marks:
         if start < 0:
-            raise UserError(f"a rally from {start:.3f} to {end:.3f} s: the match starts at 0")
+            raise UserError(f"the rally from {start:.3f} to {end:.3f} s starts before the match")
         if not start < end:
-            raise UserError(
-                f"a rally from {start:.3f} to {end:.3f} s: its end must be after its start"
-            )
+            raise UserError(f"the rally from {start:.3f} to {end:.3f} s must end after its start")
     ordered = sorted(marks)
     for (start, end), (following, _) in zip(ordered, ordered[1:], strict=False):
         if following < end:
@@ -65,15 +63,16 @@ def check_marks(marks: Marks, duration_sec: float = float("inf")) -> None:
     for _, end in ordered:
         if end > duration_sec + 0.001:
             raise UserError(
-                f"a rally ends at {end:.3f} s, and the match at {duration_sec:.3f} s: are these "
-                "the marks of another file?"
+                f"a rally ends at {end:.3f} s, but the match ends at {duration_sec:.3f} s; are "
+                "these the marks of another video?"
             )
 
 
 def read_marks(path: Path, duration_sec: float = float("inf")) -> Marks:
-    """A table's rallies in order of time; none where there is no file.
+    """A table's rallies in order of time; none if there is no file.
 
-    Raises UserError, naming the file, for what is no number and for what check_marks refuses.
+    Raises UserError, naming the file, for values that are not numbers and for what check_marks
+    refuses.
     """
     if not path.exists():
         return []
@@ -81,7 +80,7 @@ def read_marks(path: Path, duration_sec: float = float("inf")) -> Marks:
     numbers = table.apply(pd.to_numeric, errors="coerce").astype(float)
     bad = table[~np.isfinite(numbers).all(axis=1)]
     if len(bad):
-        raise UserError(f"{path}: {','.join(bad.iloc[0])} are not two numbers of seconds")
+        raise UserError(f"{path}: the row {','.join(bad.iloc[0])} must be two numbers, in seconds")
     marks = sorted(numbers.round(3).itertuples(index=False, name=None))
     try:
         check_marks(marks, duration_sec)
@@ -91,10 +90,10 @@ def read_marks(path: Path, duration_sec: float = float("inf")) -> Marks:
 
 
 def save_marks(path: Path, marks: Marks, seen: Marks, duration_sec: float) -> tuple[str, Marks]:
-    """Writes marks in the place of those seen; returns (the time of the change, what is there now).
+    """Replaces the marks seen by new ones; returns (time of the change, the marks now).
 
-    Where another program has changed the table since it was seen, that stays: the time is "".
-    Raises UserError for marks that check_marks refuses, and when they cannot be saved.
+    If another program has changed the table since, nothing is saved and the time is "". Raises
+    UserError for marks that check_marks refuses, and if they cannot be saved.
     """
     marks = sorted((round(start, 3), round(end, 3)) for start, end in marks)
     check_marks(marks, duration_sec)
@@ -111,8 +110,11 @@ def save_marks(path: Path, marks: Marks, seen: Marks, duration_sec: float) -> tu
 
 
 def undo_marks(path: Path, time: str | None = None) -> Marks | None:
-    """Takes back the changes of that time, or the last ones; returns the marks now, None if none is
-    left to undo. Raises UserError when other marks are in its way."""
+    """Undoes the changes of that time, or the last ones; returns the marks now.
+
+    None if there is nothing to undo. Raises UserError if the marks have changed since so that the
+    old ones no longer fit.
+    """
     with one_writer(path.parent, f".{path.stem}.lock", PATIENCE_SEC):
         changes = last_changes(read_changes(log_path(path)), time, ("label",))
         if not changes:
@@ -121,7 +123,9 @@ def undo_marks(path: Path, time: str | None = None) -> Marks | None:
         for change in changes:
             mark = _mark(change.sequence)
             if change.new and mark not in marks:
-                raise UserError(f"the rally {change.sequence} s has been changed elsewhere since")
+                raise UserError(
+                    f"cannot undo: the rally {change.sequence} s was changed elsewhere since"
+                )
             if change.new:
                 marks.remove(mark)
             elif change.old and mark not in marks:

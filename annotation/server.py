@@ -19,17 +19,18 @@ LOCAL = "127.0.0.1"
 
 
 def serve(work: Labelling, routes: list[Route], doing: str, port: int | None, browser: bool) -> int:
-    """Says where the page is, opens it in a browser if so wanted, and answers until Ctrl-C.
+    """Prints the address of the page, opens it in a browser if wanted, and serves until Ctrl-C.
 
-    port: None for PORT, or any that is free. Returns the exit code.
+    doing is what the first line says before the address. A port of None means PORT if it is free,
+    else any free one. Returns the exit code.
     """
     remember_classes(work)
     with listen(port) as listener:
         actual_port = listener.getsockname()[1]
         if port is None and actual_port != PORT:
-            print(f"port {PORT} is taken, so this is at another one", file=sys.stderr)
+            print(f"port {PORT} is in use; using port {actual_port}", file=sys.stderr)
         address = f"http://{LOCAL}:{actual_port}/"
-        print(f"{doing}: {address}\nCtrl-C ends it; what the page showed as saved is on disk")
+        print(f"{doing}: {address}\npress Ctrl-C to stop; answers are saved as you give them")
         sys.stdout.flush()
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -46,35 +47,38 @@ def serve(work: Labelling, routes: list[Route], doing: str, port: int | None, br
 
         def end(signal_number: int, frame: FrameType | None) -> None:
             ask_to_end(signal_number, frame)
-            server.force_exit = True  # a paused player would hold its connection for ever,
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # and be complained of
+            server.force_exit = True  # a paused player would hold its connection forever
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # hides its warning
 
         server.handle_exit = end
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:
-            print("ended")
+            print("stopped")
     return 0
 
 
 def remember_classes(work: Labelling) -> None:
-    """Keeps the names of the classes for the next time, and says so if they are others."""
+    """Saves the names of the classes if they have changed, and prints the change."""
     before = labels.read_class_names(work.data_dir)
     if before != work.class_names:
         labels.save_class_names(work.data_dir, work.class_names)
         print(
-            f"labels 0 and 1 mean {' and '.join(work.class_names)} from now on, before: "
-            f"{' and '.join(before)}",
+            f"labels 0 and 1 now mean {' and '.join(work.class_names)} (before: "
+            f"{' and '.join(before)})",
             file=sys.stderr,
         )
 
 
 def listen(port: int | None) -> socket.socket:
-    """A socket on 127.0.0.1 at the port, or at PORT if it is free, or at any that is."""
+    """A listening socket on 127.0.0.1; a port of None means PORT if it is free, else any free one.
+
+    Raises UserError if the port cannot be used.
+    """
     for choice in (PORT, 0) if port is None else (port,):
-        # asyncio turns off Nagle's delay, 40 ms an answer, for sockets that say they are TCP.
+        # With IPPROTO_TCP, asyncio turns off Nagle's delay, which costs 40 ms per answer.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if sys.platform != "win32":  # there it would let two servers have one port
+        if sys.platform != "win32":  # on Windows two servers could share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((LOCAL, choice))
@@ -83,4 +87,4 @@ def listen(port: int | None) -> socket.socket:
         except (OSError, OverflowError) as error:
             listener.close()
             reason = error
-    raise UserError(f"port {port}: {reason}; leave --port out to take any that is free")
+    raise UserError(f"cannot use port {port}: {reason}; leave out --port to use a free one")

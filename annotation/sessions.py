@@ -1,6 +1,6 @@
-"""Labelling a split: which one, its sequences, the page served until it is ended.
+"""Labelling a split: chooses it, reads its sequences, and serves the page until Ctrl-C.
 
-Imports neither torch nor PyAV: match_app.py is for whole matches.
+Imports neither torch nor PyAV. For whole matches see match_app.py.
 """
 
 from pathlib import Path
@@ -23,9 +23,10 @@ def label_split(
     port: int | None,
     browser: bool,
 ) -> int:
-    """Serves the page for a split (None: the first with work to do). Returns the exit code.
+    """Serves the page for a split (None: see choose_split). Returns the exit code.
 
-    order is "name", "uncertain" or "review"; model a run's best_model.pth or predictions.csv.
+    order is "name", "uncertain" or "review"; model is a run's best_model.pth or predictions.csv.
+    Raises UserError if there is nothing to label or to review.
     """
     review = order == "review"
     split = split or choose_split(data_dir, review, bool(model))
@@ -33,18 +34,23 @@ def label_split(
     sequences, problems = labels.list_sequences(work.split_dir(split))
     known = labels.read_labels(work.split_dir(split))
     if not sequences:
-        raise UserError("; ".join(problems) or f"no sequences in {data_dir / split} yet")
+        raise UserError(
+            "; ".join(problems)
+            or f"no sequences in {data_dir / split}; run collecting_data.py first"
+        )
     if model:
         work.probs = load_probs(model, data_dir / split, sequences, predict)
     done = sum(known.get(name) in ("0", "1") for name in sequences)
     if review and not done:
-        raise UserError(f"nothing is labelled yet in {data_dir / split}, so nothing to review")
+        raise UserError(f"nothing to review: no labels in {data_dir / split} yet")
     return serve(work, [], f"labelling {split}, {done} of {len(sequences)} done", port, browser)
 
 
 def choose_split(data_dir: Path, review: bool = False, model: bool = False) -> str:
-    """The first split with sequences that have no label (for a review: that have one), else the
-    first with sequences; with a model, train."""
+    """The first split with unlabelled sequences (for a review: with labelled ones).
+
+    If there is none, the first split with sequences. With a model, always train.
+    """
     if model:
         return "train"
     filled = []

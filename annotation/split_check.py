@@ -1,4 +1,4 @@
-"""What is wrong with a split on disk: its folders, labels and frames, all of it at once.
+"""Checks a split on disk, its folders, labels and frames, and lists all problems at once.
 
 Imports no torch.
 """
@@ -18,29 +18,31 @@ from annotation.labels import COLUMNS, LABELS
 from files import UserError, labels_path, read_table
 from media.frames import FrameError, count_frames, decode_frames, read_bytes, sequence_folders
 
-SHOWN = 10  # so many names are listed of each problem
+SHOWN = 10  # names listed per problem
 
 
 @dataclass
 class SplitCheck:
-    """The labelled sequences of a split (sequence, label) and what is wrong with it."""
+    """The labelled sequences of a split (columns sequence, label) and its problems."""
 
     table: pd.DataFrame
     problems: list[str]
-    prints: dict[str, list[str]] = field(default_factory=dict)  # of the middle frame: sequences
+    prints: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # {fingerprint of the middle frame: sequences}
 
 
 class FrameCheck(NamedTuple):
-    """What is wrong with a sequence, if anything, and the fingerprint of its middle frame."""
+    """The problem of a sequence ("" if none) and the fingerprint of its middle frame."""
 
     problem: str
     fingerprint: str
 
 
 def labelled_folders(split_dir: Path) -> list[Path]:
-    """Those of the sequences that have a row in the table of labels.
+    """The folders of the sequences that have a row in the table of labels.
 
-    None where the table is missing or cannot be read, which check_split reports.
+    Empty if the table is missing or cannot be read; check_split reports that.
     """
     try:
         names = set(read_table(labels_path(split_dir), COLUMNS)["sequence"])
@@ -50,16 +52,16 @@ def labelled_folders(split_dir: Path) -> list[Path]:
 
 
 def usual_frames(folders: Iterable[Path]) -> int:
-    """How many frames most of these sequences have, the larger number of two; 30 if none has any.
+    """The most frequent number of frames of these sequences; 30 if none has any.
 
-    The larger, because a damaged sequence lacks frames.
+    Of two equally frequent numbers the larger one, because a damaged sequence lacks frames.
     """
     counts = Counter(count for count in map(count_frames, folders) if count)
     return max(counts, key=lambda count: (counts[count], count), default=30)
 
 
 def check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: bool) -> SplitCheck:
-    """Checks folders, labels and frames of one split; deep decodes every frame."""
+    """Checks folders, labels and frames of one split; `deep` also decodes every frame."""
     empty = pd.DataFrame({"sequence": pd.Series(dtype=str), "label": pd.Series(dtype=int)})
     csv, sequences_dir = labels_path(split_dir), split_dir / "sequences"
     if not split_dir.is_dir():
@@ -69,8 +71,8 @@ def check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: 
     folders = {path.name for path in sequence_folders(split_dir)}
     if not csv.is_file():
         missing = (
-            f"{csv.name} is missing: a first line sequence,label, then one (label 0 or 1) for each "
-            f"of {len(folders)} sequences"
+            f"{csv.name} is missing; label the {len(folders)} sequences with labeling.py, or write "
+            "a table sequence,label with labels 0 and 1"
         )
         return SplitCheck(empty, [missing])
     try:
@@ -94,11 +96,11 @@ def check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: 
     repeated = table["sequence"].duplicated(keep="first")
     report(f"more than one row in {csv.name}", sorted(set(table["sequence"][repeated])))
     listed = set(table["sequence"])
-    report(f"in {csv.name} without a folder", sorted(listed - folders))
+    report(f"rows of {csv.name} without a folder", sorted(listed - folders))
     if not allow_unlabelled:
         report(
-            f"without a label (give each one a row in {csv.name}, or set allow_unlabelled = True "
-            "or --allow-unlabelled to go on without them)",
+            f"without a label (add a row to {csv.name} for each, or skip them with "
+            "allow_unlabelled = True or --allow-unlabelled)",
             sorted(folders - listed),
         )
     prints: dict[str, list[str]] = {}
@@ -112,16 +114,19 @@ def check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: 
     table = table[table["label"].notna()].drop_duplicates("sequence")
     table = table[table["sequence"].isin(folders)].astype({"label": int}).reset_index(drop=True)
     if table.empty:
-        problems.append("no labelled sequence")
+        problems.append("no labelled sequences")
     elif table["label"].nunique() == 1:
-        problems.append(f"all {len(table)} sequences have label {table['label'][0]}; needs both")
+        all_have = (
+            "the only sequence has" if len(table) == 1 else f"all {len(table)} sequences have"
+        )
+        problems.append(f"{all_have} label {table['label'][0]}; both labels are needed")
     return SplitCheck(table, problems, prints)
 
 
 def _check_frames(
     sequences_dir: Path, sequences: list[str], seq_frames: int, deep: bool
 ) -> list[tuple[str, FrameCheck]]:
-    """(sequence, its FrameCheck) of each."""
+    """[(sequence, its FrameCheck)]; reads only the middle frame, or all if deep."""
     middle = slice(seq_frames // 2, seq_frames // 2 + 1)
 
     def check(sequence: str) -> FrameCheck:
@@ -140,11 +145,11 @@ def _check_frames(
 
 
 def frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, list[str]]]) -> list[str]:
-    """Problems of splits that share frames, as when a video was collected under two names.
+    """Problems of splits with identical sequences, as when a video was collected under two names.
 
-    prints are those of each split's SplitCheck. Stills, 30 times the same picture such as a black
-    one, are no problem: two matches can share them. Only what shares its middle frame is read as
-    a whole.
+    prints is {split: prints of its SplitCheck}. Only sequences with the same middle frame are
+    compared in full. Stills (30 times the same frame, such as a black one) are no problem: two
+    matches can share them.
     """
 
     def prints_of_all_frames(split: str, names: list[str]) -> dict[str, str]:
@@ -168,8 +173,8 @@ def frames_in_two_splits(data_dir: Path, prints: dict[str, dict[str, list[str]]]
         if shared:
             are = "1 sequence is" if len(shared) == 1 else f"{len(shared)} sequences are"
             problems.append(
-                f"{are} in both {one} and {other}, to the byte, such as "
-                f"{min(shared)[0]} and {min(shared)[1]}: one video, two names? Results on {other} "
-                "would be too good; remove that video from one of them"
+                f"{are} identical in {one} and {other}, such as {min(shared)[0]} and "
+                f"{min(shared)[1]}. Was one video collected under two names? Results on {other} "
+                "would be too good; remove the video from one of the splits"
             )
     return problems

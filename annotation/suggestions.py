@@ -1,7 +1,7 @@
-"""What a model thinks of the training sequences: which to look at first, while labelling them.
+"""A model's probabilities for the training sequences: which to label or review first.
 
-Of the training split alone: whoever orders or judges validation or test sequences by what a model
-says of them bends the very measurement of that model. Imports no torch.
+Only for train. If a model influenced the labels of validation or test, its scores there would be
+too good. Imports no torch.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ import pandas as pd
 
 from files import UserError, read_table
 
-WHY_TRAIN_ALONE = (
-    "a model may order and suggest labels of train alone: in validation and test the labels would "
-    "lean towards its answers, and its score there would be too good"
+WHY_TRAIN_ONLY = (
+    "a model is used for train only: labels of validation and test would lean towards its answers, "
+    "and its scores there would be too good"
 )
 COLUMNS = ("sequence", "probability", "split")
 Predict = Callable[[Path, Path, list[str]], dict[str, float]]  # model, split_dir, sequences
@@ -27,13 +27,13 @@ def load_probs(
 ) -> dict[str, float]:
     """{sequence: probability of class 1} from a run's predictions.csv or best_model.pth.
 
-    predict runs a .pth. Sequences that the file says nothing about are left out.
-    Raises UserError for other splits than train, and for files that are neither.
+    predict runs a .pth file. Sequences without a prediction are left out. Raises UserError for
+    other splits than train, for files that are neither, and if no sequence has a prediction.
     """
     if split_dir.name != "train":
-        raise UserError(WHY_TRAIN_ALONE)
+        raise UserError(WHY_TRAIN_ONLY)
     if model.suffix in (".csv", ".pth") and not model.is_file():
-        raise UserError(f"there is no file {model}; it should be one of a run's")
+        raise UserError(f"no such file: {model}; give a run's best_model.pth or predictions.csv")
     if model.suffix == ".csv":
         probs = _read_predictions(model)
     elif model.suffix == ".pth":
@@ -42,7 +42,7 @@ def load_probs(
         raise UserError(f"{model} is neither a run's best_model.pth nor its predictions.csv")
     known = {name: probs[name] for name in sequences if name in probs}
     if not known:
-        raise UserError(f"{model} says nothing about the sequences of {split_dir}")
+        raise UserError(f"{model} has no prediction for any sequence of {split_dir}")
     return known
 
 
@@ -54,7 +54,7 @@ def _read_predictions(path: Path) -> dict[str, float]:
     if len(bad):
         raise UserError(
             f"{path}: the probability of {bad['sequence'].iloc[0]} is "
-            f"{bad['probability'].iloc[0] or 'missing'}, and should be from 0 to 1"
+            f"{bad['probability'].iloc[0] or 'missing'}; it must be between 0 and 1"
         )
     return dict(zip(table["sequence"], probs, strict=True))
 
@@ -62,7 +62,7 @@ def _read_predictions(path: Path) -> dict[str, float]:
 def in_doubt_first(
     sequences: list[str], labels: dict[str, str], probs: dict[str, float]
 ) -> list[str]:
-    """Those without a label by how near the model's probability is to one half, then the others."""
+    """Unlabelled sequences first, in order of how near their probability is to 0.5."""
 
     def doubt(name: str) -> tuple[bool, float]:
         return labels.get(name) in ("0", "1"), abs(probs.get(name, 1.0) - 0.5)
@@ -73,6 +73,6 @@ def in_doubt_first(
 def most_disputed_first(
     sequences: list[str], labels: dict[str, str], probs: dict[str, float]
 ) -> list[str]:
-    """The labelled sequences, those first whose label and probability lie farthest apart."""
+    """The labelled sequences, those with the largest gap between label and probability first."""
     labelled = [name for name in sequences if labels.get(name) in ("0", "1")]
     return sorted(labelled, key=lambda n: -abs(int(labels[n]) - probs.get(n, int(labels[n]))))

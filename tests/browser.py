@@ -1,6 +1,6 @@
-"""A real browser for the tests that need one; they skip, saying why, where there is none.
+"""A real browser for the tests that need one. Without a browser these tests are skipped.
 
-A test module takes the fixture with `pytest_plugins = ["browser"]`.
+A test module gets the fixture with `pytest_plugins = ["browser"]`.
 """
 
 import shutil
@@ -11,13 +11,13 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def find_chromium() -> str | None:
-    """The path of a Chromium or Chrome on PATH, if there is one."""
+    """The path of Chromium or Chrome, or None if neither is on PATH."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium, without a window. While it runs, this process cannot run asyncio's own loops."""
+    """Headless Chromium. While it runs, this process cannot run other asyncio loops."""
     api = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
     if not (chromium := find_chromium()):
         pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is on PATH")
@@ -28,7 +28,7 @@ def browser():
 
 
 def serious(page) -> list[tuple[str, list[str]]]:
-    """What axe-core finds serious or critical on the page as it is."""
+    """[(rule, elements)] that axe-core finds serious or critical on the page."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
     found = axe.Axe().run(page).response["violations"]
     return [

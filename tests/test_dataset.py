@@ -67,7 +67,7 @@ def test_every_problem_of_every_split_is_in_one_message(data):
     shutil.rmtree(data / "test")
     text = problems(data, deep=True)
     for part in [
-        "in train.csv without a folder: seq_00001, seq_00005",
+        "rows of train.csv without a folder: seq_00001, seq_00005",
         "seq_00002 (29 frames instead of 30)",
         "seq_00003 (frame 7 is not a readable image)",
         "seq_00004 (frame 9 is truncated)",
@@ -91,10 +91,10 @@ def test_what_is_missing_is_named(data, missing):
         assert "folder sequences/ is missing" in problems(data)
     elif missing == "csv":
         (data / "test" / "test.csv").unlink()
-        assert "test.csv is missing: a first line sequence,label" in problems(data)
+        assert "test.csv is missing; label the 2 sequences with labeling.py" in problems(data)
     elif missing == "rows":
         labels(data, "sequence,label\n", "test")
-        assert "no labelled sequence" in problems(data, allow_unlabelled=True)
+        assert "no labelled sequences" in problems(data, allow_unlabelled=True)
     else:
         labels(data, "folder,label\nseq_00001,1\n", "test")
         assert "test.csv has no column sequence" in problems(data)
@@ -268,7 +268,7 @@ def test_frames_in_two_splits_are_found_whatever_their_video_is_called(data):
     shutil.rmtree(copied)
     shutil.copytree(data / "train" / "sequences" / "seq_00004", copied)
     text = problems(data)
-    assert "1 sequence is in both train and test, to the byte, such as seq_00004" in text
+    assert "1 sequence is identical in train and test, such as seq_00004" in text
 
 
 def test_frames_in_two_splits_are_found_behind_a_still_that_shares_their_middle(data):
@@ -280,7 +280,7 @@ def test_frames_in_two_splits_are_found_behind_a_still_that_shares_their_middle(
     shutil.copytree(sequences / "seq_00002", copied)
     for path in (sequences / "seq_00004").iterdir():
         shutil.copy(sequences / "seq_00002" / "00016.jpg", path)
-    assert "1 sequence is in both train and test, to the byte" in problems(data)
+    assert "1 sequence is identical in train and test" in problems(data)
 
 
 def test_a_black_second_in_two_splits_is_no_problem(data):

@@ -1,4 +1,4 @@
-// The page's elements: found, made, written to.
+// Finding, making and writing to the elements of the page.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -8,16 +8,16 @@ export function make(tag, text, properties = {}) {
   return element;
 }
 
-// Leaves alone what is as it should be: a screen reader hears changes only.
+// Writes only changes, because a screen reader reads out every write.
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// Scrolls a box, which has a position of its own, until a row of it is in view; the page stays.
+// Scrolls a positioned box, not the page, until a row of the box is in view.
 export function scrollToRow(box, row) {
   const away = row.offsetTop - box.scrollTop, height = box.clientHeight;
   if (away < 60 || away > height - 60) box.scrollTop += away - height / 2;
 }
 
-// What screen readers are told, and the report shows as well.
+// Tells screen readers a text, which the report also shows.
 export const say = (text) => write($("said"), text);

@@ -1,22 +1,24 @@
-"""Puts a page together: an HTML file with its style sheets and scripts in it, which needs no other.
+"""Builds a page: one self-contained HTML file with its style sheets and scripts inside.
 
-The scripts are ES modules, so that editors and the linter know where each name comes from. A
-browser loads modules from a server only, and a saved report has none: read_script joins them into
-one plain script, in which no two modules may declare the same name.
+The scripts are ES modules, so that editors and the linter know where each name comes from. But
+browsers load modules only from a server, and a saved report has none. So read_script joins the
+modules into one plain script; no two modules may declare the same name.
 """
 
 import re
 from pathlib import Path
 
 INCLUDE = re.compile(r"/\* include ([\w./]+) \*/")
-NAMES = r"\{\s*[\w$]+(?:,\s*[\w$]+)*,?\s*\}"  # as they are: no module renames what it imports
+NAMES = r"\{\s*[\w$]+(?:,\s*[\w$]+)*,?\s*\}"  # modules may not rename what they import
 IMPORT = re.compile(rf'^import {NAMES} from "([\w./]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?function |const |let )", re.MULTILINE)
 
 
 def read_page(path: Path) -> str:
-    """The text of an HTML file. Where it says /* include NAME */ stands the file of that path from
-    its folder; a .js file comes with the modules that it imports."""
+    """The text of an HTML file in which each /* include NAME */ is replaced by that file.
+
+    NAME is a path relative to the HTML file. A .js file includes the modules that it imports.
+    """
 
     def included(name: re.Match) -> str:
         file = path.parent / name[1]
@@ -27,7 +29,7 @@ def read_page(path: Path) -> str:
 
 
 def read_script(path: Path) -> str:
-    """A module as plain script, after the modules that it imports, each once."""
+    """A module as plain script, after the modules that it imports; each module appears once."""
     scripts: dict[Path, str] = {}
 
     def add(module: Path) -> None:

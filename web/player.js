@@ -1,18 +1,18 @@
-// The page's video. All times are the match's, which the player's own are `offsetSec` ahead of.
+// The video of the page. All times are match times; the player's own are `offsetSec` later.
 
 import { $ } from "./elements.js";
 import { within } from "./time.js";
 
-const INSIDE_SEC = 0.001;  // beyond a frame's beginning, so that it is that frame which is shown
-const LATE_SEC = 0.3;      // a frame that is farther from the player's clock is an old one
+const INSIDE_SEC = 0.001;  // seek this far past a frame's timestamp, so that the frame is shown
+const LATE_SEC = 0.3;      // a frame farther than this from the player's clock is an old one
 
 export const video = $("player");
 export let playable = false;
-let playhead = 0;      // where the last jump went; where there is no video, where the page is
-let frameSec = null;   // of the frame on screen, where the browser tells it
+let playhead = 0;      // where the last seek went; the current time if there is no video
+let frameSec = null;   // timestamp of the frame on screen, or null if the browser does not tell
 let endSec = 0;
 let offsetSec = 0;
-let playerHandlers = null;  // what the page does: { onSeek(sec), onRefused(), tell(text) }
+let playerHandlers = null;  // given by the page: { onSeek(sec), onRefused(), tell(text) }
 
 export const clockSec = () => within(video.currentTime - offsetSec, 0, endSec);
 
@@ -34,8 +34,8 @@ export async function play() {
   try {
     return await video.play();
   } catch (error) {
-    if (error.name === "AbortError") return null;  // paused before it began
-    return playerHandlers.tell(`It does not play: ${error.message}`);
+    if (error.name === "AbortError") return null;  // paused before it started
+    return playerHandlers.tell(`Cannot play the video: ${error.message}`);
   }
 }
 
@@ -63,7 +63,7 @@ export function startPlayer(matchSec, handlers) {
   };
   video.requestVideoFrameCallback?.(note);
   video.addEventListener("loadedmetadata", () => {
-    if (!video.videoWidth) return giveUp();  // sound alone
+    if (!video.videoWidth) return giveUp();  // only sound
     playable = true;
     return seek(playhead);
   });

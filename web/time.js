@@ -1,8 +1,8 @@
-// Numbers of seconds: as text, rounded, inside their limits.
+// Times in seconds: formatting, rounding, clamping.
 
 let hours = false;
 
-// A match of an hour or more has hours in all its times, so that they stand under each other.
+// In a match of an hour or more, all times show hours, so that they line up.
 export function showHours(endSec) {
   hours = endSec >= 3600;
 }
@@ -15,7 +15,7 @@ export function clock(sec, digits = 0) {
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${seconds}`;
 }
 
-// To the millisecond, as the tables have them.
+// To the millisecond, as in the tables.
 export const rounded = (sec) => Math.round(sec * 1000) / 1000;
 
 export const within = (value, from, to) => Math.min(Math.max(value, from), to);

@@ -1,19 +1,19 @@
-// The time line: which part of the match is in view, and where a time lies on the screen.
-// It has one or two strips (canvases): `part` shows the view, `whole` all of the match.
+// The timeline: which part of the match is in view, and which x a time has on the screen.
+// It has one or two strips (canvases): `part` shows the view, `whole` the whole match.
 
 import { nowSec } from "./player.js";
 import { within } from "./time.js";
 
 const SHORTEST_VIEW_SEC = 0.5;
-export const LEAD = 0.15;  // the share of the view that is left of what is brought into it
+export const LEAD = 0.15;  // when a time is brought into view, this share of the view is left of it
 
 export const line = {
   part: null,
-  whole: null,    // or none
+  whole: null,    // may be missing
   endSec: 0,
   view: [0, 0],   // seconds
-  drag: null,     // what the mouse holds: see timeline_mouse.js
-  stale: true,    // whether it is to be drawn again
+  drag: null,     // what the mouse drags, see timeline_mouse.js
+  stale: true,    // whether it must be drawn again
 };
 
 export const strips = () => [line.whole, line.part].filter(Boolean);
@@ -36,7 +36,7 @@ function showSpan(from, span) {
   line.stale = true;
 }
 
-// A rally in the middle, if it fits there; a time or a longer rally a little way in.
+// Centres a rally if it fits; puts a time or a longer rally a little right of the left end.
 export function bringIntoView(start, end = start, lead = LEAD) {
   const [from, to] = line.view, span = to - from;
   const fits = start < end && end - start < 0.7 * span;
@@ -49,7 +49,7 @@ export function zoom(factor, around = nowSec()) {
   showSpan(inside - (inside - from) * factor, (to - from) * factor);
 }
 
-// By a fraction of what is in view.
+// Moves the view by a fraction of its length.
 export function pan(fraction) {
   const [from, to] = line.view;
   showSpan(from + fraction * (to - from), to - from);

@@ -1,25 +1,25 @@
-// What the time line shows: ticks, probabilities, rallies, what is not known, the playhead.
+// Draws the timeline: ticks, probabilities, rallies, unknown stretches, the playhead.
 
 import { nowSec } from "./player.js";
 import { clock } from "./time.js";
 import { line, spanOf, strips, toX } from "./timeline.js";
 
-const TOP = 16;  // under the ticks' times
+const TOP = 16;  // height of the times above
 const TICK_STEPS = [0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800];
 const COLOURS = ["panel", "line", "text", "quiet", "one", "one-line", "one-tint", "curve", "ring"];
 
-// What the page gives:
-//   content()     { rallies, draft, unknown, curve }, of which
+// Given by the page:
+//   content()     { rallies, draft, unknown, curve } with
 //     rallies     { start, end, kind, chosen, edges, label }; kind is kept, proposed or dropped,
 //                 edges are those of the chosen rally that keys or the mouse can move
-//     draft       [start, end] of a rally that is being marked, or null
-//     unknown     [start, end] of each stretch of which nothing is known
-//     curve       { times, percent, stepSec }: how probable a rally is, or null
-//   everyFrame()  called before the screen is painted, whether the time line has changed or not
+//     draft       [start, end] of the rally that is being marked, or null
+//     unknown     [start, end] of each unknown stretch
+//     curve       { times, percent, stepSec }: the probability of a rally, or null
+//   everyFrame()  called before every frame of the screen, whether the timeline has changed or not
 let drawingHandlers = null;
-let look = null;      // colours, from the style sheet
+let look = null;      // colours from the style sheet
 let hatch = null;
-let drawnSec = null;  // where the playhead was drawn
+let drawnSec = null;  // where the playhead was last drawn
 
 function drawTicks(pen, strip, height) {
   const [from, to] = spanOf(strip), most = Math.max(2, strip.clientWidth / 70);
@@ -34,7 +34,7 @@ function drawTicks(pen, strip, height) {
   }
 }
 
-// The probabilities as an area: the mean of as many values as fall on a pixel.
+// The probabilities as an area. Values that fall on one pixel are averaged.
 function drawCurve(pen, strip, { times, percent, stepSec }, height) {
   const [from, to] = spanOf(strip), after = times.findIndex((time) => time > to);
   const last = after < 0 ? times.length : after + 1, top = TOP + 2;
@@ -88,7 +88,7 @@ function drawRally(pen, strip, rally, height) {
   }
 }
 
-// The chosen rally over the others, those over the dropped ones.
+// Draw order: dropped rallies first, the chosen one last.
 const rank = ({ kind, chosen }) => (chosen ? 2 : kind === "dropped" ? 0 : 1);
 
 function fillSpan(pen, strip, [start, end], height) {
@@ -107,7 +107,7 @@ function drawStrip(strip) {
   const ratio = window.devicePixelRatio || 1, pen = strip.getContext("2d");
   const { clientWidth: width, clientHeight: height } = strip;
   const { rallies, draft, unknown, curve } = drawingHandlers.content();
-  strip.width = Math.round(width * ratio);  // this empties it, too
+  strip.width = Math.round(width * ratio);  // this also clears it
   strip.height = Math.round(height * ratio);
   pen.scale(ratio, ratio);
   pen.fillStyle = look.panel;
@@ -149,7 +149,7 @@ function readLook() {
   line.stale = true;
 }
 
-// `canvases` are { part } or { part, whole }, `firstSec` what is in view at first.
+// `canvases` is { part } or { part, whole }; `firstSec` is the length of the first view.
 export function startTimeline(canvases, endSec, firstSec, handlers) {
   drawingHandlers = handlers;
   Object.assign(line, { ...canvases, endSec, view: [0, Math.min(firstSec, endSec)] });

@@ -1,15 +1,15 @@
-// The mouse on the time line: a press goes there, edges are dragged, the wheel zooms and pans.
+// The mouse on the timeline: a click seeks, edges can be dragged, the wheel zooms and pans.
 
 import { line, pan, strips, toSec, toX, zoom } from "./timeline.js";
 
-const EDGE_PX = 8;  // so near an edge is on it
-const DRAG_PX = 4;  // so far to move an edge that was pressed
+const EDGE_PX = 8;  // this near an edge counts as on it
+const DRAG_PX = 4;  // an edge moves only after a drag of this length
 
-// What the page does:
+// Given by the page:
 //   edges()                   the edges that can be dragged, { sec, ... } each
-//   onGrab(edge, sec)         the mouse is pressed, on an edge or (null) elsewhere
-//   onDrag(edge, sec)         it has moved there
-//   onDrop(edge, sec, moved)  it is let go; moved is false after a click
+//   onGrab(edge, sec)         the mouse was pressed on an edge, or elsewhere (edge is null)
+//   onDrag(edge, sec)         the mouse has moved to sec
+//   onDrop(edge, sec, moved)  the mouse was released; moved is false after a click
 let mouseHandlers = null;
 
 function edgeNear(x) {

@@ -1,4 +1,4 @@
-// How far a person agrees with herself: what the blind second answers say.
+// The agreement dialog: how well the blind second answers agree with the first ones.
 
 import { $, make } from "../../web/elements.js";
 import { mayLeave } from "./cells.js";
@@ -10,7 +10,7 @@ export async function showAgreement() {
   const result = await ask("agreement", { split: work.split });
   const kappa = result.kappa === null ? "is not defined (one class)" : result.kappa?.toFixed(2);
   $("agreement-what").textContent = result.n === 0
-    ? "No sequence has come back for a second answer yet: about one in twenty will, unannounced."
+    ? "No second answers yet: about one sequence in twenty comes back, unannounced."
     : `Cohen's kappa ${kappa}: ${result.same} of ${result.n} blind second answers agree ` +
       `(95 % interval ${result.same_95.map((bound) => bound.toFixed(2)).join(" to ")}).` +
       (result.different.length ? " Answered differently:" : "");

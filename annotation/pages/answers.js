@@ -1,12 +1,12 @@
-// Answers once they are given: noted for Undo, refused where others changed the label meanwhile,
-// and now and then followed by a sequence that comes back for a second answer.
+// What happens after an answer: it is noted for Undo, conflicts with other changes are shown, and
+// now and then a labelled sequence comes back for a second answer.
 
 import { CELL_KEYS, renderCell } from "./cells.js";
 import { renderSequence } from "./progress.js";
 import { ask, forgetAsked, refuse, tell } from "./requests.js";
 import { isLabel, isOpen, labelName, labelOf, upcoming, view, work } from "./work.js";
 
-// Another tab or program has labelled them meanwhile: that stays, and is shown from now on.
+// Shows labels that another tab or program has changed; those are kept. Returns whether any.
 export function takeConflicts(conflicts) {
   const labels = new Map(Object.entries(conflicts)), { cells, current } = view;
   if (!labels.size) return false;
@@ -22,12 +22,12 @@ export function takeConflicts(conflicts) {
     const cell = cells.find(({ item }) => item.name === name);
     return `${cell ? `number ${CELL_KEYS[cell.k]}, ` : ""}${name} is ${labelName(label)}`;
   });
-  refuse(`NOT SAVED: changed elsewhere meanwhile, and kept: ${kept.join("; ")}. ` +
-    `To change it, answer again.${cells.length ? " The others are saved." : ""}`);
+  refuse(`NOT SAVED, because another tab or program changed it: ${kept.join("; ")}. ` +
+    `Answer again to overwrite it.${cells.length ? " All others are saved." : ""}`);
   return true;
 }
 
-// Resolves when what comes back for a second answer, if anything, has its place.
+// Resolves once a sequence for a second answer, if one is due, is in the order.
 export async function noteAnswers(items, time) {
   tell("");
   forgetAsked();
@@ -45,7 +45,7 @@ export async function noteAnswers(items, time) {
   if (due) await bringBack();
 }
 
-// A labelled sequence comes back as if it were new, a few places on; the label stays as it is.
+// Puts a labelled sequence a few places ahead, as if it were new; its label stays as it is.
 async function bringBack() {
   const { split, order } = work, { current, cells } = view;
   if (work.walking || order.some((item) => item.repeat && isOpen(item))) return;
@@ -56,5 +56,5 @@ async function bringBack() {
   order.splice(place, 0, { name: sequence, repeat: true, answer: null, skipped: false });
 }
 
-// Whether the model's probability is on the other side than a person's answer.
+// Whether the model would give the other label than a person did.
 export const modelDiffers = (prob, label) => (prob > 0.5 ? "1" : "0") !== label;

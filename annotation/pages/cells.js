@@ -1,4 +1,4 @@
-// The cells of the grid: one sequence each, with the label that saving the page would give it.
+// The cells of the grid. Each holds a sequence and the label that it gets when the page is saved.
 
 import { make, say } from "../../web/elements.js";
 import { drawPicture } from "./pictures.js";
@@ -19,7 +19,7 @@ export function makeCell(item, loaded, k, value) {
     enqueue(() => view.cells.includes(cell) && action(cell))));
   onClick(face, toggleCell);
   onClick(leave, leaveOut);
-  leave.setAttribute("aria-label", `Leave number ${k + 1} out`);
+  leave.setAttribute("aria-label", `Skip number ${k + 1}`);
   if (loaded.pictures.length) drawPicture(canvas, loaded.pictures[0]);
   cell.element = make("div", "", { className: "cell" });
   cell.element.append(face, make("span", CELL_KEYS[k], { className: "key" }), leave);
@@ -44,8 +44,8 @@ export function toggleCell(cell) {
 export function renderCell(cell) {
   const { face, text, value, seen, note, k } = cell;
   face.className = `face ${value === "1" ? "is-one" : value === "0" ? "is-zero" : ""}`;
-  const odd = seen && !isLabel(seen) ? `labelled ${seen}` : "";
-  const kept = seen ? `stays ${labelName(seen)}` : "left out";
+  const odd = seen && !isLabel(seen) ? `the table says ${seen}` : "";
+  const kept = seen ? `stays ${labelName(seen)}` : "skipped";
   const answer = value ? className(value) + (value === seen ? " ✓" : "") : kept;
   text.textContent = [answer, odd, note].filter(Boolean).join(" · ");
   face.setAttribute("aria-label", `Number ${k + 1}: ${text.textContent}`);
@@ -54,9 +54,9 @@ export function renderCell(cell) {
 
 const isChanged = ({ touched, value, seen }) => touched && value && value !== seen;
 
-// Whether to go from a page with changes that are not saved: the first time it is only said.
+// Whether the page may be left. With unsaved changes it warns first, and allows it the second time.
 export function mayLeave(key) {
   if (!view.cells.some(isChanged) || confirmed(`leave ${key}`)) return true;
-  tell("This page has changes that are not saved: Enter saves it; once more, and they are dropped");
+  tell("This page has unsaved changes: press Enter to save them, or repeat to discard them");
   return false;
 }

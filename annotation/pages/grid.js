@@ -1,4 +1,4 @@
-// Twelve sequences at once: pages of cells, saved together.
+// The grid: pages of twelve sequences, each page saved at once.
 
 import { $, say } from "../../web/elements.js";
 import { modelDiffers, noteAnswers, takeConflicts } from "./answers.js";
@@ -9,11 +9,11 @@ import { forgetAsked, save, tell } from "./requests.js";
 import { show } from "./single.js";
 import { nextAfter, nextOf, upcoming, view, work } from "./work.js";
 
-// A page of those still open from `first` on.
+// Opens a page of unlabelled sequences, from `first` on.
 export const openGrid = (first) =>
   (first ? openPage([first, ...upcoming(first, CELL_KEYS.length - 1)]) : show(null));
 
-// A page of these items, with these answers, not saved yet, by name.
+// Opens a page of these items. `values` are unsaved answers by name.
 export async function openPage(items, values = new Map()) {
   prefetch(items);
   const loaded = await Promise.all(items.map((item) => load(item.name)));
@@ -45,7 +45,7 @@ export async function saveGrid() {
   view.turnedAt = performance.now();
 }
 
-// Returns whether all were saved: false where others changed some meanwhile.
+// Returns whether all were saved; false if another tab or program changed some of them.
 async function saveLabels(page, changed, depth) {
   const answers = changed.map(({ item, value, seen }) =>
     ({ sequence: item.name, label: value, seen }));
@@ -68,7 +68,7 @@ async function saveLabels(page, changed, depth) {
   return true;
 }
 
-// A page's blind second answers are undone with the page, where that has answers of its own.
+// Undo takes back second answers together with the page, if the page has other answers too.
 async function saveRepeats(repeats, withPage) {
   for (const { item, value } of repeats) {
     if (item.answer === value) continue;
@@ -91,7 +91,7 @@ function tellPage(done, probs) {
     probs.has(item.name) && modelDiffers(probs.get(item.name), value));
   say(`${done.length} saved`);
   $("last").textContent = `Last page: ${done.length} saved` + (differs.length
-    ? `. The model differs on ${differs.map(({ item }) => item.name).join(", ")}` : "");
+    ? `. The model disagrees on ${differs.map(({ item }) => item.name).join(", ")}` : "");
 }
 
 export async function moveGrid(by) {
@@ -105,7 +105,7 @@ export async function moveGrid(by) {
   return openGrid(nextOf(cells.at(-1).item));
 }
 
-// From one at a time to the grid, and back.
+// Switches between one sequence at a time and the grid.
 export async function switchView() {
   if (!view.cells.length) {
     tell("");

@@ -1,4 +1,4 @@
-// The beginning: the server says whether sequences are to be labelled or a match is to be marked.
+// The start of the page: asks the server whether to label sequences or to mark a match.
 
 import { $ } from "../../web/elements.js";
 import { freeKeysAfterClicks } from "../../web/keys.js";
@@ -6,7 +6,7 @@ import { startMatch } from "./match.js";
 import { ask, enqueue } from "./requests.js";
 import { startSequences } from "./sequences.js";
 
-// A button that is held down with Enter or Space is pressed once.
+// Holding Enter or Space on a button presses it only once.
 document.addEventListener("keydown", (event) => {
   if (event.repeat && event.target.closest?.("button")) event.preventDefault();
 }, true);
@@ -20,6 +20,6 @@ enqueue(async () => {
     await (state.match ? startMatch() : startSequences(state));
   } catch (error) {
     $("main").hidden = true;
-    throw new Error(`${error.message}. Put that right and load this page again.`, { cause: error });
+    throw new Error(`${error.message}. Fix this, then reload the page.`, { cause: error });
   }
 });

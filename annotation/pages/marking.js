@@ -1,4 +1,4 @@
-// How marks are made and changed. Every change is saved whole before the page shows it.
+// Making and changing marks. Every change is saved before the page shows it.
 
 import { nowSec, seek, video } from "../../web/player.js";
 import { rounded } from "../../web/time.js";
@@ -8,7 +8,7 @@ import {
 import { cutTo, rewindRate, stopRewind } from "./match_video.js";
 import { ask, confirmed, enqueue, save, tell, unsaved } from "./requests.js";
 
-const DISTANT_SEC = 1;  // a rally that is farther from the playhead is chosen no more
+const DISTANT_SEC = 1;  // a rally farther than this from the playhead is no longer chosen
 
 async function saveMarks(change) {
   const marks = change(match.marks.map((mark) => [...mark]));
@@ -16,22 +16,22 @@ async function saveMarks(change) {
   match.marks = saved.marks;
   if (!saved.time) {
     renderMatch();
-    throw new Error("NOT SAVED: the marks were changed elsewhere meanwhile. " +
-      "What is there now is shown; do it again if it is still right.");
+    throw new Error("NOT SAVED: the marks were changed elsewhere. " +
+      "The page now shows them; repeat your change if it still fits.");
   }
   match.changes.push({ time: saved.time, proposals: null });
   tell("");
   renderMatch();
 }
 
-// While it plays, what counts is when the key was pressed.
+// While the video plays, a key marks the time at which it was pressed.
 export const pressedSec = () => (video.paused && !rewindRate ? null : nowSec());
 
 async function neighbour(sec, frames) {
   return (await ask("neighbour", { sec, frames })).sec;
 }
 
-// When the frame came on screen that is there at sec: for what is to be saved.
+// The timestamp of the frame that is on screen at sec. An error says NOT SAVED.
 export async function timeOfFrame(sec) {
   try {
     return await neighbour(sec, 0);
@@ -48,15 +48,17 @@ export async function markStart(sec) {
 }
 
 export async function markEnd(sec) {
-  if (match.draft === null) throw new Error("Mark where the rally starts first, with [");
+  if (match.draft === null) throw new Error("First mark where the rally starts: press [");
   const mark = [match.draft, await timeOfFrame(sec ?? nowSec())];
-  if (mark[1] <= mark[0]) throw new Error("The end must come after the start: play on, then ]");
+  if (mark[1] <= mark[0]) {
+    throw new Error("The end must come after the start: play on, then press ]");
+  }
   await saveMarks((marks) => [...marks, mark]);
   match.draft = null;
   chooseMark(mark, "end");
 }
 
-// What is chosen is nudged and removed only while it is in view: not after playing on.
+// After playing on, keys must not move or delete a rally that is out of sight.
 function dropDistant() {
   const now = nowSec(), [start, end] = match.chosen?.mark ?? [now, now];
   if (now < start - DISTANT_SEC || now > end + DISTANT_SEC) match.chosen = null;
@@ -66,7 +68,7 @@ export async function removeChosen() {
   dropDistant();
   const { mark, proposal } = match.chosen ?? {};
   if (mark) return remove(mark, proposal);
-  if (match.draft === null) throw new Error("Choose a rally first");
+  if (match.draft === null) throw new Error("Select a rally first");
   match.draft = null;
   return renderMatch();
 }
@@ -101,7 +103,7 @@ export async function confirmAll() {
   renderMatch();
 }
 
-// Puts an edge of a mark (or of a proposal, which stays one) at sec.
+// Moves an edge of a mark to sec. A proposal stays a proposal.
 export async function moveMarkEdge({ mark, edge, proposal }, sec) {
   const moved = withEdge({ mark, edge }, rounded(sec));
   if (moved[0] >= moved[1]) throw new Error("The end must come after the start");
@@ -116,10 +118,10 @@ export async function moveMarkEdge({ mark, edge, proposal }, sec) {
   return chooseMark(moved, edge, proposal);
 }
 
-// The picture by a frame.
+// Moves the video by that many frames.
 export const stepPicture = (by) => enqueue(async () => seek(await neighbour(nowSec(), by)));
 
-// The chosen edge, or the picture, by a frame.
+// Moves the chosen edge, or else the video, by that many frames.
 export function nudgeFrame(by) {
   stopRewind();
   enqueue(async () => {
@@ -135,18 +137,18 @@ export function nudgeFrame(by) {
 
 export async function undoMark() {
   tell("");
-  if (match.draft !== null) {  // the start without an end
+  if (match.draft !== null) {  // a start without an end
     match.draft = null;
     return renderMatch();
   }
   const change = match.changes.at(-1) ?? { time: "", proposals: null };
   if (!change.time && !change.proposals && !confirmed("undo marks")) {
-    return tell("That would take back what was marked before you opened this page: again to do it");
+    return tell("This would undo marks from before you opened this page. Repeat to confirm.");
   }
   match.chosen = null;
   if (change.time !== null) {
     const { marks } = await save("marks/undo", { time: change.time }).catch((error) => {
-      if (!error.unanswered) match.changes.pop();  // it cannot be undone any more
+      if (!error.unanswered) match.changes.pop();  // the server refused, and will again
       throw error;
     });
     if (marks === null) tell("There is nothing to undo");

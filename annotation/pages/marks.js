@@ -1,16 +1,16 @@
-// The marks of a match and the proposals for more: which is chosen, and the list of them all.
+// The marks and proposals of a match: which one is chosen, and the list that shows them all.
 
 import { $, make, scrollToRow } from "../../web/elements.js";
 import { clock } from "../../web/time.js";
 import { line } from "../../web/timeline.js";
 
-export const match = {  // and what the server answers to /match
+export const match = {  // plus what the server answers to /match
   marks: [],
   proposals: [],
-  draft: null,    // where the rally starts whose end is not marked yet
+  draft: null,    // start of the rally whose end is not marked yet
   chosen: null,   // { mark, edge: "start" | "end" | "", proposal }
-  dragged: null,  // the same, and the sec at which the mouse holds the edge
-  changes: [],    // { time, proposals }, what Undo takes back
+  dragged: null,  // the same, plus the sec to which the mouse drags the edge
+  changes: [],    // { time, proposals }, for Undo
 };
 
 export const same = (one, other) => one?.[0] === other[0] && one?.[1] === other[1];
@@ -30,7 +30,7 @@ export function chooseMark(mark, edge, proposal = false) {
   renderMatch();
 }
 
-// One of everyMark(), with a button to go there and one to delete it; match.js knows how.
+// A row of the list: a button to go there and one to delete it. match.js handles the clicks.
 function makeListItem({ mark, proposal }, k) {
   const [start, end] = mark, item = make("li", "");
   const text = `${clock(start, 2)} – ${clock(end, 2)}  ${(end - start).toFixed(1)} s`;
@@ -52,7 +52,9 @@ export function renderMatch() {
   const folders = match.table.split(/(?<=[/\\])/).flatMap((name) => [name, make("wbr", "")]);
   $("match-time").replaceChildren(`${percent} % of ${clock(match.end_sec)}; saved in `, ...folders);
   $("proposal-tools").hidden = match.proposals.length === 0;
-  $("confirm-all").textContent = `Confirm all ${match.proposals.length} proposals`;
+  const proposals = match.proposals.length;
+  $("confirm-all").textContent = proposals === 1
+    ? "Confirm the proposal" : `Confirm all ${proposals} proposals`;
   $("confirm").hidden = !match.chosen?.proposal;
   $("begin").firstChild.textContent = match.draft === null
     ? "Rally starts" : `Started at ${clock(match.draft, 2)}`;

@@ -1,4 +1,4 @@
-// Marking a whole match: its time line, keys and buttons, and its beginning.
+// The marking page: its timeline, keys and buttons, and how it starts.
 
 import { $, write } from "../../web/elements.js";
 import { keyOf, showHelp } from "../../web/keys.js";
@@ -19,16 +19,16 @@ import {
 import { ask, enqueue, tell } from "./requests.js";
 
 const MATCH_KEYS = [
-  ["[ i", "a rally starts"], ["] o", "it ends"],
-  ["← →", "the chosen edge by a frame; else the picture"],
-  ["Shift ← →", "a second"], ["j k l", "backwards, stop, forwards; again: faster"],
-  ["Space", "play, pause"], ["- +", "slower, faster: 0.5x to 4x"], [", .", "a frame on screen"],
-  ["n", "next rally"], ["p b", "rally before"], ["e", "the other edge of the chosen rally"],
-  ["Delete", "remove the chosen rally"], ["Enter", "confirm the chosen proposal"],
-  ["z Backspace", "undo"], ["↑ ↓", "zoom in, out"], ["m", "sound off, on"],
-  ["Esc", "choose nothing, forget the start"], ["?", "this"],
+  ["[ i", "start of a rally"], ["] o", "end of the rally"],
+  ["← →", "move the selected edge, or else the video, by a frame"],
+  ["Shift ← →", "one second back, forward"], ["j k l", "rewind, stop, forward; again: faster"],
+  ["Space", "play, pause"], ["- +", "slower, faster: 0.5x to 4x"],
+  [", .", "one frame back, forward"], ["n", "next rally"], ["p b", "previous rally"],
+  ["e", "select the other edge of the rally"], ["Delete", "delete the selected rally"],
+  ["Enter", "confirm the selected proposal"], ["z Backspace", "undo"], ["↑ ↓", "zoom in, out"],
+  ["m", "sound off, on"], ["Esc", "select nothing, discard the start"], ["?", "this list"],
 ];
-const SAVED_ACTIONS = {  // one after the other, with the time at which the key was pressed
+const SAVED_ACTIONS = {  // queued, and called with the time at which the key was pressed
   "[": markStart, i: markStart, "]": markEnd, o: markEnd, Delete: removeChosen,
   Enter: confirmChosen, z: undoMark, Backspace: undoMark,
 };
@@ -63,7 +63,7 @@ function onMarkClick(event) {
   if (button.matches(".go")) {
     chooseMark(mark, "start", proposal);
     cutTo(mark[0]);
-  } else if (event.detail < 2) enqueue(() => remove(mark, proposal));  // a double click is one
+  } else if (event.detail < 2) enqueue(() => remove(mark, proposal));  // a double click counts once
 }
 
 function marksInView() {
@@ -77,7 +77,7 @@ function marksInView() {
   return { rallies, draft: draft === null ? null : [draft, nowSec()], unknown: [], curve: null };
 }
 
-// While it rewinds, the view turns over once it has been gone through from right to left.
+// While rewinding, the view moves on when the playhead leaves it on the left.
 const followSeek = (sec) => bringIntoView(sec, sec, rewindRate ? 1 - LEAD : LEAD);
 
 function followPlayer() {
@@ -86,7 +86,7 @@ function followPlayer() {
   $("pause").setAttribute("aria-pressed", String(video.paused));
 }
 
-// The rally there, none of its edges.
+// The rally at sec, with no edge chosen.
 function markAt(sec) {
   const under = everyMark().find(({ mark: [start, end] }) => start <= sec && sec <= end);
   return under ? { ...under, edge: "" } : null;

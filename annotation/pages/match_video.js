@@ -1,4 +1,4 @@
-// The video of a match that is marked: its copy where browsers need one, rewinding, speeds.
+// The video of the match: makes a copy if browsers need one, rewinds, changes the speed.
 
 import { $ } from "../../web/elements.js";
 import { loadVideo, nowSec, play, seek, setRate, togglePlay, video } from "../../web/player.js";
@@ -8,7 +8,7 @@ import { ask, save, tell } from "./requests.js";
 
 const MATCH_SPEEDS = [0.5, 0.75, 1, 1.5, 2, 3, 4];
 const REWIND_MS = 100;
-const ASK_MS = 300;  // how often to ask how far the copy is
+const ASK_MS = 300;  // between two requests for the progress of the copy
 
 let copied = false;
 let rewindTimer = 0;
@@ -23,8 +23,8 @@ export async function makeProxy() {
   $("making").hidden = false;
   video.hidden = true;
   $("making-again").hidden = true;
-  $("making-what").textContent = `Browsers do not play this file${
-    match.why_not ? ` (${match.why_not})` : ""}: a small copy is being made beside it, once.`;
+  $("making-what").textContent = `Browsers cannot play this file${
+    match.why_not ? ` (${match.why_not})` : ""}. A small copy is being made beside it, only once.`;
   try {
     let state = await save("proxy", {});
     while (state.progress !== null) {
@@ -33,7 +33,7 @@ export async function makeProxy() {
       await new Promise((done) => { setTimeout(done, ASK_MS); });
       state = await ask("match");
     }
-    if (!state.ready || state.error) throw new Error(state.error || "no copy was made");
+    if (!state.ready || state.error) throw new Error(state.error || "could not make the copy");
     match.offset_sec = state.offset_sec;
     copied = true;
     playFile();
@@ -43,12 +43,12 @@ export async function makeProxy() {
   }
 }
 
-// `video.error` is not there where a file has sound alone for this browser.
+// `video.error` is null if this browser plays only the sound of the file.
 export function onRefused() {
   const { MEDIA_ERR_DECODE: undecodable, MEDIA_ERR_SRC_NOT_SUPPORTED: unsupported } = MediaError;
   const { code, message } = video.error ?? { code: unsupported, message: "it has no picture" };
   if ([undecodable, unsupported].includes(code) && !copied) return makeProxy();
-  return tell(`The video stopped (${message}): load the page again`, true);
+  return tell(`The video stopped (${message}): reload the page`, true);
 }
 
 export function toggleVideo() {

@@ -1,4 +1,4 @@
-// The pictures of sequences: one request a sequence, some ahead, and the loop that plays them.
+// The frames of sequences: loads each sequence with one request, some ahead, and plays them.
 
 import { $ } from "../../web/elements.js";
 import { within } from "../../web/time.js";
@@ -6,9 +6,9 @@ import { request } from "./requests.js";
 import { view, work } from "./work.js";
 
 const SPEEDS = [0.25, 0.5, 1, 1.5, 2, 3];
-const KEPT = 40;  // sequences whose pictures stay in memory, 6 MB each
+const KEPT = 40;  // sequences kept in memory, 6 MB each
 const loop = { playing: true, speed: 1, began: 0, frame: 0 };
-const cache = new Map();  // name -> promise of { pictures, note }, the latest used last
+const cache = new Map();  // name -> promise of { pictures, note }, least recently used first
 
 export function load(name) {
   const loading = cache.get(name) ?? fetchFrames(name).catch((error) => {
@@ -35,7 +35,8 @@ async function fetchFrames(sequence) {
   const bad = pictures.flatMap((picture, k) => (picture ? [] : [k + 1]));
   const notes = [];
   if (bad.length > 3) notes.push(`${bad.length} frames cannot be read`);
-  else if (bad.length) notes.push(`frame ${bad.join(", ")} cannot be read`);
+  else if (bad.length > 1) notes.push(`frames ${bad.join(", ")} cannot be read`);
+  else if (bad.length) notes.push(`frame ${bad[0]} cannot be read`);
   if (count !== work.seq_frames) notes.push(`${count} frames instead of ${work.seq_frames}`);
   return { pictures: pictures.filter(Boolean), note: notes.join("; ") };
 }
@@ -49,7 +50,7 @@ export function releaseAll() {
   cache.clear();
 }
 
-// Asks for what comes next, and lets go of what was used longest ago, but not of what is shown.
+// Loads these items, and drops the least recently used ones, but never those in view.
 export function prefetch(items) {
   for (const item of items) load(item.name);
   const shown = [view.current, ...view.cells].map((each) => each?.item.name);
@@ -70,7 +71,7 @@ export function drawPicture(canvas, picture) {
   canvas.getContext("2d").drawImage(picture, 0, 0);
 }
 
-// Of all sequences in view, with every frame of the screen.
+// Draws all sequences in view; runs for every frame of the screen.
 export function paint(now) {
   requestAnimationFrame(paint);
   const { cells, current } = view;
@@ -93,7 +94,7 @@ export function restart() {
 }
 
 function setPlaying(playing) {
-  if (playing) {  // on from the frame that stands
+  if (playing) {  // go on from the frame on screen
     const item = view.cells.length ? view.cells[0].item : view.current?.item;
     loop.began = performance.now() - (loop.frame / rateOf(item)) * 1000;
   }

@@ -1,4 +1,4 @@
-// What the page shows of the work: the sequence in view, counts, pace, and the end of a split.
+// Shows the state of the work: text about the sequence in view, counts, pace, and a finished split.
 
 import { $, make, say } from "../../web/elements.js";
 import { clock } from "../../web/time.js";
@@ -11,12 +11,12 @@ export function renderSequence() {
   if (!view.current) return;
   const { item, note, seen, pictures } = view.current, canvas = $("picture");
   canvas.className = seen === "1" ? "is-one" : seen === "0" ? "is-zero" : "";
-  // The name of a fresh sequence would give away which ones come back for a second answer.
+  // A sequence's name would give away that it came back for a second answer.
   const all = work.names.length, place = Math.min(work.order.indexOf(item) + 1, all);
   const title = isLabel(seen) && !item.repeat
     ? `${item.name}: ${className(seen)}` : `Sequence ${place} of ${all}`;
   const odd = seen && !isLabel(seen)
-    ? `the table has ${seen} for it, which an answer puts right` : "";
+    ? `the table says ${seen}; an answer corrects it` : "";
   $("about").textContent = pictures.length
     ? [title, odd, note].filter(Boolean).join(" · ") : `${item.name}: ${note} · skip it`;
   canvas.setAttribute("aria-label", $("about").textContent);
@@ -25,7 +25,7 @@ export function renderSequence() {
   $("flag").firstChild.textContent = flagged ? "Flagged" : "Flag";
 }
 
-// Answers a minute, of late; 0 where there are too few to tell.
+// Recent answers per minute; 0 if there are too few to tell.
 function paceNow() {
   const recent = work.answers.filter((time) => Date.now() - time < PACE_MS);
   const spanMs = recent.length > 2 ? Math.max(Date.now() - recent[0], 2000) : 0;
@@ -44,14 +44,14 @@ export function renderCounts() {
   $("bar").value = work.walking ? work.walked.size / (toWalk || 1) : done / (all || 1);
   const rows = [
     ["left", left], [className("1"), ones], [className("0"), done - ones],
-    ["a minute", pace ? pace.toFixed(1) : "–"],
+    ["per minute", pace ? pace.toFixed(1) : "–"],
     ["time left", pace ? clock((left / pace) * 60) : "–"],
   ];
   const skipped = skippedItems().length;
   if (skipped) rows.push(["skipped", skipped]);
   $("walk-back").hidden = !work.walking || work.order.length === work.all.length;
   $("walk-flagged").hidden = work.flags.size === 0;
-  $("walk-flagged").textContent = `See the flagged (${work.flags.size})`;
+  $("walk-flagged").textContent = `Show flagged (${work.flags.size})`;
   $("brief").textContent = [
     $("done").textContent, ...rows.slice(0, 5).map(([what, value]) => `${what} ${value}`),
   ].join(" · ");
@@ -59,7 +59,7 @@ export function renderCounts() {
     ...rows.flatMap(([what, value]) => [make("dt", what), make("dd", value)]));
 }
 
-// What there is to do next is a button each; sequences.js knows what they do.
+// A button for something to do next. sequences.js handles the clicks.
 function offer(text, what, split = "") {
   const button = make("button", text);
   Object.assign(button.dataset, { offer: what, split });
@@ -71,15 +71,15 @@ export function showFinished() {
   const done = doneCount(), all = work.names.length, open = all - done, ones = oneCount();
   $("finished-what").textContent = work.walking
     ? (work.order.length ? $("done").textContent : `There is nothing to review in ${work.split}`)
-    : all === 0 ? `There is no sequence in ${work.split} yet`
-      : open ? `${work.split}: ${open} are left, all skipped` : `${work.split} is finished`;
+    : all === 0 ? `There are no sequences in ${work.split} yet`
+      : open ? `${work.split}: ${open} left, all skipped` : `${work.split} is finished`;
   $("finished-counts").textContent = all
     ? `${$("done").textContent}: ${ones} ${className("1")}, ${done - ones} ${className("0")}` : "";
   const offers = work.splits.filter((name) => name !== work.split)
     .map((name) => offer(`Go to ${name}`, "split", name));
-  if (skippedItems().length) offers.unshift(offer("The skipped ones again", "skipped"));
+  if (skippedItems().length) offers.unshift(offer("Show skipped again", "skipped"));
   if (labelledItems().length && !work.walking) {
-    offers.unshift(offer("Walk through the labels again", "labelled"));
+    offers.unshift(offer("Review the labels", "labelled"));
   }
   $("finished-next").replaceChildren(...offers);
   say($("finished-what").textContent);

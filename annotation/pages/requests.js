@@ -1,11 +1,11 @@
-// Talking to the server: requests, what is told of them, and one action after the other.
+// Requests to the server, messages about them, and a queue that runs one action at a time.
 
 import { $ } from "../../web/elements.js";
 
 const PATIENCE_MS = 15000;
-const SLOW_MS = 1000;  // to save: from then on keys are not taken until it is done
-const DEAF_MS = 700;   // after a refusal: what is typed then was meant for what should have come
-export const DOUBLE_MS = 400;  // two presses so near each other are one double click
+const SLOW_MS = 1000;  // if saving takes longer, keys are ignored until it is done
+const DEAF_MS = 700;   // after a refusal, keys are ignored: they were meant for the next sequence
+export const DOUBLE_MS = 400;  // two clicks within this time are a double click
 
 export function tell(text, bad = false) {
   $("alert").hidden = !text;
@@ -19,7 +19,7 @@ export async function request(path, options = {}) {
     answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
   } catch (cause) {
     const error = new Error("the server does not answer; is labeling.py still running? " +
-      "What was shown as saved is on disk.", { cause });
+      "Answers shown as saved are on disk.", { cause });
     throw Object.assign(error, { unanswered: true });
   }
   if (answer.ok) return answer;
@@ -34,7 +34,7 @@ export const ask = async (path, query = {}) =>
 export const unsaved = (error) =>
   Object.assign(new Error(`NOT SAVED: ${error.message}`), { ...error, unsaved: true });
 
-// The body goes out as JSON with a header that no form of another site can send.
+// Sends the body as JSON, with a header that no form of another site can send.
 export async function save(path, body) {
   const headers = { "content-type": "application/json", "x-labeling": "1" };
   const timer = setTimeout(() => { slow = true; tell("Saving …"); }, SLOW_MS);
@@ -49,8 +49,8 @@ export async function save(path, body) {
   }
 }
 
-// Actions run one after the other, so that keys typed ahead go to the sequences they are meant
-// for; whatever fails drops those still waiting, since they were meant for what comes after it.
+// Actions run one at a time, so that keys typed ahead go to the right sequences. If saving fails,
+// actions still waiting are dropped: they were meant for the sequences after it.
 let queue = Promise.resolve();
 let era = 0;
 let deafUntil = 0;
@@ -71,9 +71,9 @@ export function refuse(text) {
   tell(text, true);
 }
 
-let asked = { what: "", when: 0 };  // what a second press of the same key confirms
+let asked = { what: "", when: 0 };  // what repeating an action would confirm
 
-// Whether the same has been asked for just before, and not by a double click.
+// Whether the same was asked for just before, except by a double click.
 export function confirmed(what) {
   const now = performance.now(), again = asked.what === what && now - asked.when > DOUBLE_MS;
   asked = { what: again ? "" : what, when: now };

@@ -1,4 +1,4 @@
-// Labelling the sequences of a split: its keys and buttons, opening a split, coming back to it.
+// The labelling page: its keys and buttons, opening a split, refreshing when the page gets focus.
 
 import { $, make } from "../../web/elements.js";
 import { keyOf, showHelp } from "../../web/keys.js";
@@ -17,9 +17,9 @@ import {
 
 const SEQUENCE_KEYS = [
   ["s", "skip"], ["z Backspace", "undo"], ["← →", "previous, next"], ["Space", "pause"],
-  [", .", "a frame back, a frame on"], ["- +", "slower, faster"], ["f", "flag, to come back to"],
-  ["g", "grid of twelve and back"], ["1 … 9 0 a b", "in the grid: change that one"],
-  ["Enter", "in the grid: save the page"], ["?", "this"],
+  [", .", "one frame back, forward"], ["- +", "slower, faster"], ["f", "flag for later"],
+  ["g", "grid of twelve, and back"], ["1 … 9 0 a b", "in the grid: change that label"],
+  ["Enter", "in the grid: save the page"], ["?", "this list"],
 ];
 const SINGLE_ACTIONS = {
   __proto__: null,
@@ -50,7 +50,7 @@ async function openState(state) {
   $("split").replaceChildren(...state.splits.map((name) =>
     make("option", name, { value: name, selected: name === state.split })));
   $("last").textContent = reviewing
-    ? "Press its label again to agree, the other to change it." : "";
+    ? "Press the same label to keep it, the other to change it." : "";
   history.replaceState(null, "", `?split=${state.split}`);
   $("problems").replaceChildren(...state.problems.map((text) => make("li", text)));
   for (const [id, label] of [["zero", "0"], ["one", "1"]]) {
@@ -60,7 +60,7 @@ async function openState(state) {
   await (inGrid ? openGrid(nextAfter(-1)) : show(nextAfter(-1)));
 }
 
-// The menu shows the split that is labelled, also where the change is refused or fails.
+// Until the new split is open, the menu keeps showing the old one: the change may be refused.
 function changeSplit(event) {
   const menu = event.target, wanted = menu.value;
   menu.value = work.split;
@@ -68,7 +68,7 @@ function changeSplit(event) {
   enqueue(() => mayLeave(wanted) && openSplit(wanted));
 }
 
-// What other tabs and programs have changed meanwhile; for when a person comes back to the page.
+// Shows what other tabs and programs have changed; runs when the page gets focus.
 async function refresh() {
   takeLabels(await ask("state", { split: work.split }));
   const { current, cells } = view;
@@ -83,7 +83,7 @@ async function refresh() {
   renderSequence();
   if (!changed.length) return null;
   const kept = changed.map(({ item, seen }) => `${item.name} is ${labelName(seen)}`);
-  return refuse(`Changed elsewhere meanwhile: ${kept.join(", ")}`);
+  return refuse(`Changed by another tab or program: ${kept.join(", ")}`);
 }
 
 function showSequenceHelp() {
@@ -101,11 +101,11 @@ function onSequenceKey(event) {
   event.preventDefault();
 }
 
-// What a key means is settled when its turn comes; in the grid it is for the page then in view.
+// Decides what a key means when its turn comes. Keys for an earlier page of the grid are dropped.
 function act(key, page) {
   const { cells, turnedAt } = view;
   if (page.length ? page !== cells : cells.length) return null;
-  // Pressed twice, Enter would save a page that nobody has looked at.
+  // A double press of Enter would save a page that nobody has looked at.
   if (cells.length && key === "Enter" && performance.now() - turnedAt < DOUBLE_MS) return null;
   if (!cells.length) return SINGLE_ACTIONS[key]?.();
   const cell = cells[CELL_KEYS.indexOf(key)];
@@ -133,7 +133,7 @@ export async function startSequences(state) {
   }
   $("grid-save").addEventListener("click", (event) => {
     const page = view.cells;
-    if (event.detail < 2) enqueue(() => act("Enter", page));  // not twice for a double click
+    if (event.detail < 2) enqueue(() => act("Enter", page));  // a double click counts once
   });
   $("finished-next").addEventListener("click", takeOffer);
   const atOnce = {

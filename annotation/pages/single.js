@@ -1,4 +1,4 @@
-// One sequence at a time: shown, answered, skipped, flagged.
+// One sequence at a time: showing, answering, skipping and flagging it.
 
 import { $, say } from "../../web/elements.js";
 import { modelDiffers, noteAnswers, takeConflicts } from "./answers.js";
@@ -8,7 +8,7 @@ import { renderSequence, showFinished } from "./progress.js";
 import { save, tell } from "./requests.js";
 import { className, doneCount, labelOf, nextAfter, nextOf, upcoming, view, work } from "./work.js";
 
-// null where there is none left.
+// Shows a sequence; null shows that the split is finished.
 export async function show(item) {
   $("grid").hidden = true;
   $("single").hidden = false;
@@ -34,7 +34,7 @@ export async function show(item) {
 export async function answer(label) {
   if (!view.current) return;
   const { item, seen, pictures } = view.current, { name } = item;
-  if (!pictures.length) throw new Error("There is nothing to see in it: skip it with s");
+  if (!pictures.length) throw new Error("This sequence cannot be shown: press s to skip it");
   let saved;
   if (item.repeat) {
     saved = await save("repeat", { split: work.split, sequence: name, label });
@@ -52,8 +52,11 @@ export async function answer(label) {
 
 function tellLast(label, probs) {
   say(`${className(label)} saved, ${work.names.length - doneCount()} left`);
-  const verdicts = probs.map((prob) => `. The model: ${className("1")} ${prob.toFixed(2)}, which ${
-    modelDiffers(prob, label) ? "differs (← to look again)" : "agrees"}`);
+  const verdicts = probs.map((prob) => {
+    const differs = modelDiffers(prob, label);
+    return `. The model ${differs ? "disagrees" : "agrees"} (${className("1")} ${prob.toFixed(2)})${
+      differs ? "; ← to look again" : ""}`;
+  });
   $("last").textContent = `Last: ${className(label)}${verdicts.join("")}`;
 }
 
@@ -68,7 +71,7 @@ export async function skip() {
 
 export async function move(by) {
   const at = view.current ? work.order.indexOf(view.current.item) + by : work.order.length - 1;
-  if (!work.order[at]) return tell(by < 0 ? "This is the first one" : "This is the last one");
+  if (!work.order[at]) return tell(`This is the ${by < 0 ? "first" : "last"} sequence`);
   tell("");
   return show(work.order[at]);
 }
@@ -83,7 +86,7 @@ export async function flag() {
   renderSequence();
 }
 
-// Through these, one after the other, whatever is labelled.
+// Goes through these items one after the other, whether labelled or not.
 export function walk(items) {
   if (!mayLeave("walk")) return null;
   work.order = items;

@@ -1,4 +1,4 @@
-// Undo: the last answer, skip or page of this visit, or what was answered before it.
+// Undo: takes back the last answer, skip or page of this visit, then answers of earlier ones.
 
 import { $, say } from "../../web/elements.js";
 import { mayLeave } from "./cells.js";
@@ -37,21 +37,21 @@ export async function undoAnswer() {
   return openPage(change.page, change.values);
 }
 
-// Of an earlier session, or of another tab: told first, done when the key is pressed again.
+// Answers of an earlier visit or another tab: shows what would be undone, and asks to repeat.
 async function undoEarlier() {
   const { time, sequences } = await ask("last", { split: work.split });
   if (!time) return tell("There is nothing to undo");
   if (!confirmed(`undo ${time}`)) {
     const what = sequences.length > 3 ? `${sequences.length} sequences` : sequences.join(", ");
-    return tell(`That would take back what was answered before you opened this page: ${what}, ${
-      new Date(time).toLocaleString()}. Press z again to do it.`);
+    return tell(`This would undo answers from before you opened this page: ${what}, ${
+      new Date(time).toLocaleString()}. Press z again to confirm.`);
   }
   await takeChanges(await save("undo", { split: work.split, time }));
   const item = itemNamed(sequences[0]);
   return item ? show(item) : null;
 }
 
-// Shows what an undo has changed, and returns the names of those that it had to leave.
+// Shows what an undo has changed, and returns the names of the sequences that it left unchanged.
 async function takeChanges({ changes }) {
   const left = changes.filter(({ done }) => !done).map(({ sequence }) => sequence);
   for (const { sequence, label } of changes) {
@@ -60,8 +60,8 @@ async function takeChanges({ changes }) {
   }
   if (!changes.length) takeLabels(await ask("state", { split: work.split }));
   const what = changes.length === 1 ? changes[0].sequence : `${changes.length} answers`;
-  tell(left.length ? `Changed elsewhere since, and left as it is: ${left.join(", ")}`
-    : changes.length ? `Undone: ${what}` : "That has been undone already");
+  tell(left.length ? `Not undone, because changed elsewhere since: ${left.join(", ")}`
+    : changes.length ? `Undone: ${what}` : "This was undone already");
   say($("alert").textContent);
   $("last").textContent = "";
   return left;

@@ -1,12 +1,12 @@
-// The sequences of a split: their labels and flags, the order they come in, and what is in view.
+// The sequences of a split: their labels, flags and order, and what is in view.
 
-export let work = null;  // what the server told of the split, and: see openWork
+export let work = null;  // what the server answers to /state, plus the fields in openWork
 
 export const view = {
-  current: null,        // { item, seen, pictures, note }, the one that is shown
-  cells: [],            // of the grid: { item, seen, value, touched, pictures, canvas, ... }
-  pagesBefore: [],      // the items of the grid's pages before this one
-  turnedAt: -Infinity,  // when a page of the grid was saved and the next came into view
+  current: null,        // { item, seen, pictures, note }, the sequence in view
+  cells: [],            // of the grid, { item, seen, value, touched, pictures, canvas, ... } each
+  pagesBefore: [],      // items of each earlier page of the grid
+  turnedAt: -Infinity,  // when a saved page of the grid was replaced by the next
 };
 
 // `state` is what the server answers to /state.
@@ -15,20 +15,20 @@ export function openWork(state) {
   work = {
     ...state,
     all,
-    order: [...all],  // what is gone through: blind repeats, too, or only those walked
+    order: [...all],  // the order of labelling, with blind repeats; or only the items of a walk
     labels: new Map(Object.entries(state.labels)),
     fps: new Map(Object.entries(state.fps)),
     flags: new Set(state.flags),
-    walking: state.order === "review",  // through its order, whatever is labelled
+    walking: state.order === "review",  // goes through all of `order`, whether labelled or not
     walked: new Set(),
-    changes: [],  // { items, times, values, page, depth } or { skipped }, what Undo takes back
-    answers: [],  // when each was given, ms
+    changes: [],  // { items, times, values, page, depth } or { skipped }, for Undo
+    answers: [],  // when each answer was given, ms
     repeatAt: Math.floor(Math.random() * state.repeat_every),
   };
   Object.assign(view, { current: null, cells: [], pagesBefore: [] });
 }
 
-// What the server has now, where others may have changed it.
+// Takes over the labels and flags that the server has now.
 export function takeLabels(state) {
   const names = new Set(work.names);
   work.labels = new Map(Object.entries(state.labels).filter(([name]) => names.has(name)));
@@ -46,7 +46,7 @@ export const skippedItems = () => work.order.filter((item) => item.skipped && !i
 export const labelledItems = () => work.all.filter((item) => isLabel(labelOf(item)));
 export const doneCount = () => [...work.labels.values()].filter(isLabel).length;
 
-// The item to show after that index: the next without a label, from the start again at the end.
+// The item to show after that index: the next unlabelled one, from the start again at the end.
 export function nextAfter(index) {
   const after = work.order.slice(index + 1), before = work.order.slice(0, index + 1);
   if (work.walking) return after.find((item) => !item.repeat) ?? null;

@@ -1,4 +1,4 @@
-"""What the tests of labels share: a split without labels, and answers that saw what is there."""
+"""Shared by the tests of labels: an empty split, and a way to save answers."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def split(tmp_path):
 
 
 def save(split_dir, **answers):
-    """Answers that saw what is there; the time of the changes."""
+    """Saves answers that have seen the labels now there; returns the time of the changes."""
     before = read_labels(split_dir)
     given = [Answer(name, label, before.get(name, "")) for name, label in answers.items()]
     time, conflicts = save_labels(split_dir, given)

@@ -1,9 +1,9 @@
-"""Answers from several processes, and kills them; test_labels.py runs it, without threads.
+"""Saves answers from several processes, and kills them. test_labels.py runs it.
 
-    kill_labeling.py kill FOLDER KILLS     # one at a time, killed after a moment
+    kill_labeling.py kill FOLDER KILLS     # one process at a time, killed after a moment
     kill_labeling.py together FOLDER 4 25  # 4 at once, each gives 25 answers
 
-Prints how many kills hit a process at work, or how many answers were told to be saved.
+Prints how many kills hit a working process, or how many answers were saved.
 """
 
 import os
@@ -21,12 +21,12 @@ from files import labels_path
 
 
 def answer_and_be_killed(split_dir: Path, number: int, pause_sec: float) -> tuple[set[str], bool]:
-    """(the sequences that the process said are saved, whether the kill came before its end)."""
+    """(the sequences that the process reported as saved, whether the kill came before its end)."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         for k in range(200):
-            count = 12 if k % 3 == 2 else 1  # a whole page of them, as well as single ones
+            count = 12 if k % 3 == 2 else 1  # single answers and whole pages of twelve
             names = [f"羽毛球 {number}-{k}-{j}" for j in range(count)]
             save_labels(split_dir, [Answer(name, "1", "") for name in names])
             os.write(writing, "".join(f"{name}\n" for name in names).encode())
@@ -35,13 +35,13 @@ def answer_and_be_killed(split_dir: Path, number: int, pause_sec: float) -> tupl
     time.sleep(pause_sec)
     os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, -signal.SIGKILL), "answering failed of itself"
+    assert code in (0, -signal.SIGKILL), "the process failed before the kill"
     with os.fdopen(reading, encoding="utf-8") as pipe:
         return set(pipe.read().splitlines()), code != 0
 
 
 def check_what_is_there(split_dir: Path, told: set[str], number: int) -> None:
-    """All that was told is on disk, pages whole or not at all, and labelling goes on."""
+    """All reported answers are on disk, no page is partial, and labelling can go on."""
     labels = read_labels(split_dir)
     assert told <= {name for name, label in labels.items() if label == "1"}, "answers were lost"
     pages = [name.rpartition("-")[0] for name in labels if name.startswith(f"羽毛球 {number}-")]
@@ -60,7 +60,7 @@ def kill(folder: Path, kills: int) -> int:
         counts.add(len(new))
         hit += killed
         check_what_is_there(folder, told, number)
-    assert len(counts) > 5, "the kills met no answering at work"
+    assert len(counts) > 5, "the kills hit no process while it was saving"
     return hit
 
 
@@ -71,7 +71,7 @@ def together(folder: Path, processes: int, answers: int) -> int:
         if child == 0:
             for k in range(answers):
                 save_labels(folder, [Answer(f"{number}-{k}", str(k % 2), "")])
-                time.sleep(0.002)  # nobody answers without any pause
+                time.sleep(0.002)  # nobody answers without a pause
             os._exit(0)
         children.append(child)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

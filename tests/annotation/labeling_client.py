@@ -1,4 +1,4 @@
-"""What the tests of the labelling server share: small data, and requests as the page sends them."""
+"""Shared by the tests of the server: a small data set, and requests like those of the page."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -22,7 +22,7 @@ ODD_NAMES = (
 
 
 def write_frames(data, split, *names, count=2):
-    """Sequences whose frames are a few bytes that no other frame has, each of another length."""
+    """Writes sequences whose frames are a few bytes each, all different."""
     for name in names:
         folder = data / split / "sequences" / name
         folder.mkdir(parents=True)
@@ -31,7 +31,7 @@ def write_frames(data, split, *names, count=2):
 
 
 def everything(folder):
-    """{path: bytes} of all that is in a folder, hidden files too; None for a folder."""
+    """{path: bytes} of all files in a folder, hidden ones too; {path: None} of its folders."""
     return {p: p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
 
 
@@ -41,7 +41,7 @@ def rows(data, split="train"):
 
 @pytest.fixture
 def small_data(tmp_path):
-    """Four sequences of train of which the last is labelled, two of validation named like them."""
+    """Four sequences of train, the last one labelled, and two of validation with the same names."""
     data = tmp_path / "Data"
     write_frames(data, "train", ONE, TWO, THREE, FOUR)
     write_frames(data, "validation", ONE, TWO)
@@ -51,7 +51,7 @@ def small_data(tmp_path):
 
 @pytest.fixture
 def work(data):
-    """What the server shows; `data` is the test module's."""
+    """What the server shows; the fixture `data` is that of the test module."""
     return Labelling(data)
 
 
@@ -69,7 +69,7 @@ def answer(sequence, label, seen=""):
     return {"sequence": sequence, "label": label, "seen": seen}
 
 
-# A request of each kind that is taken.
+# A valid request of each kind.
 TAKEN = {
     "/labels": {"split": "train", "answers": [answer(ONE, "1")]},
     "/repeat": {"split": "train", "sequence": FOUR, "label": "0"},

@@ -1,4 +1,4 @@
-"""Blind second answers: which come back, what they leave alone, and what they tell."""
+"""Blind second answers: which sequences come back, and how agreement is measured."""
 
 import random
 
@@ -24,7 +24,7 @@ from files import labels_path, read_table
 pytest_plugins = ["answers"]
 
 
-def test_a_repeat_leaves_the_table_and_can_be_undone(split):
+def test_a_second_answer_leaves_the_table_unchanged_and_can_be_undone(split):
     save(split, a="1")
     before = labels_path(split).read_bytes()
     time = save_repeat(split, "a", "0")
@@ -35,7 +35,7 @@ def test_a_repeat_leaves_the_table_and_can_be_undone(split):
     assert undo(split) == [("a", "", True)]
 
 
-def test_undo_of_a_repeat_leaves_what_was_answered_since(split):
+def test_undo_of_a_second_answer_keeps_a_later_label(split):
     save(split, a="1")
     time = save_repeat(split, "a", "1")
     save(split, a="0")
@@ -44,7 +44,7 @@ def test_undo_of_a_repeat_leaves_what_was_answered_since(split):
 
 
 def answered(split_dir, count):
-    """A log and a table of `count` answers, each a change of its own, at no cost of syncing."""
+    """Writes a log and a table of `count` answers, each its own change, with one sync."""
     names = [f"seq_{k}" for k in range(count)]
     log = [change_log.Change(f"t{k}", name, "", "1", "label") for k, name in enumerate(names)]
     change_log.append_changes(log_path(labels_path(split_dir)), log)
@@ -70,7 +70,7 @@ def test_an_answer_that_was_just_changed_does_not_come_back(split):
     assert names[0] not in picks(split) and picks(split) <= {*names[1:4]}
 
 
-def test_none_comes_back_twice_and_about_one_in_20_in_all(split):
+def test_no_sequence_comes_back_twice_and_about_one_in_20_does(split):
     rng, repeated = random.Random(0), []
     answered(split, 20)
     for k in range(20, 120):
@@ -84,7 +84,7 @@ def test_none_comes_back_twice_and_about_one_in_20_in_all(split):
     assert len(repeated) == 6  # 5 % of 120
 
 
-def test_only_what_a_person_has_answered_and_is_still_labelled_comes_back(split):
+def test_only_manually_labelled_sequences_that_still_have_a_label_come_back(split):
     names = answered(split, 22)
     table = read_table(labels_path(split), ("sequence", "label"))
     table[table["sequence"] != names[1]].to_csv(labels_path(split), index=False)
@@ -110,14 +110,14 @@ def test_agreement_is_cohens_kappa_of_first_and_second_answers(split):
     np.testing.assert_allclose(found.same_95, expected, atol=1e-5)
 
 
-def test_agreement_holds_against_the_answer_of_that_time(split):
+def test_agreement_compares_with_the_label_at_the_time_of_the_second_answer(split):
     save(split, a="1", b="0")
     save_repeat(split, "a", "0")
     save(split, a="0")
     assert measure_agreement(split).different == [Difference("a", "1", "0")]
 
 
-def test_agreement_of_one_class_or_of_nothing_is_not_defined(split):
+def test_kappa_of_one_class_or_of_no_answers_is_not_defined(split):
     assert measure_agreement(split) == Agreement(0, 0, None, None, [])
     save(split, a="1", b="1")
     save_repeat(split, "a", "1")

@@ -25,21 +25,21 @@ def undo_of(change, time):
     return Change(time, change.sequence, change.new, change.old, f"undo {change.time}")
 
 
-def test_what_is_appended_is_read_again_in_order_whatever_the_names(tmp_path):
+def test_changes_are_read_back_in_order_whatever_the_names(tmp_path):
     log = tmp_path / "Daten für mich" / "train.log.csv"
     append_changes(log, [A])
     append_changes(log, [B, C])
     assert read_changes(log) == [A, B, C]
 
 
-def test_the_log_is_a_table_that_other_programs_read(tmp_path):
+def test_the_log_is_a_csv_table_that_pandas_can_read(tmp_path):
     append_changes(tmp_path / "log.csv", [A, B, C])
     table = pd.read_csv(tmp_path / "log.csv", dtype=str, keep_default_na=False)
     assert list(table.columns) == ["time", "sequence", "old", "new", "what"]
     assert list(table.itertuples(index=False, name=None)) == [tuple(change) for change in (A, B, C)]
 
 
-def test_lines_are_only_added_and_the_length_before_is_told(tmp_path):
+def test_appending_only_adds_lines_and_returns_the_size_before(tmp_path):
     log = tmp_path / "log.csv"
     assert append_changes(log, [A]) == 0
     before = log.read_bytes()
@@ -47,7 +47,7 @@ def test_lines_are_only_added_and_the_length_before_is_told(tmp_path):
     assert log.read_bytes().startswith(before)
 
 
-def test_no_log_has_no_changes(tmp_path):
+def test_a_missing_or_empty_log_has_no_changes(tmp_path):
     assert read_changes(tmp_path / "log.csv") == []
     (tmp_path / "log.csv").touch()
     assert read_changes(tmp_path / "log.csv") == []
@@ -58,7 +58,7 @@ def test_a_log_lies_beside_its_table(tmp_path):
     assert log_path(tmp_path / "Final v1.2.csv") == tmp_path / "Final v1.2.log.csv"
 
 
-def test_a_last_line_torn_at_any_byte_is_left_out_and_mended_by_the_next(tmp_path):
+def test_a_last_line_truncated_at_any_byte_is_skipped_and_replaced_by_the_next(tmp_path):
     log = tmp_path / "log.csv"
     append_changes(log, [A])
     whole = log.read_bytes()
@@ -71,7 +71,7 @@ def test_a_last_line_torn_at_any_byte_is_left_out_and_mended_by_the_next(tmp_pat
         assert log.read_bytes() == both
 
 
-def test_a_log_torn_in_its_first_line_begins_anew(tmp_path):
+def test_a_log_truncated_in_its_first_line_starts_anew(tmp_path):
     (tmp_path / "log.csv").write_text("time,seq")
     assert read_changes(tmp_path / "log.csv") == []
     append_changes(tmp_path / "log.csv", [A])
@@ -79,7 +79,7 @@ def test_a_log_torn_in_its_first_line_begins_anew(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["no such line\n", "a,b\n", "a,b,c,d,e,f\n"])
-def test_a_log_that_is_damaged_further_up_is_refused_by_its_line(tmp_path, damage):
+def test_a_damaged_line_in_the_middle_of_a_log_is_named(tmp_path, damage):
     log = tmp_path / "log.csv"
     append_changes(log, [A])
     with open(log, "a") as file:
@@ -88,7 +88,7 @@ def test_a_log_that_is_damaged_further_up_is_refused_by_its_line(tmp_path, damag
         read_changes(log)
 
 
-def test_another_table_is_no_log(tmp_path):
+def test_a_table_with_other_columns_is_not_a_log(tmp_path):
     (tmp_path / "log.csv").write_text("a,b,c,d,e\n1,2,3,4,5\n")
     with pytest.raises(UserError, match="the first line is not time,sequence,old,new,what"):
         read_changes(tmp_path / "log.csv")
@@ -101,9 +101,9 @@ def test_a_log_that_windows_programs_saved_is_read(tmp_path):
     assert read_changes(log) == [A, B]
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
+def test_bytes_that_are_not_text_are_refused(tmp_path):
     (tmp_path / "log.csv").write_bytes(b"\xff\xfe\x00\n")
-    with pytest.raises(UserError, match="log.csv cannot be read"):
+    with pytest.raises(UserError, match="cannot read .*log.csv"):
         read_changes(tmp_path / "log.csv")
 
 
@@ -145,7 +145,7 @@ def test_a_disk_that_is_full_after_any_byte_leaves_the_log_as_it_was(tmp_path):
         assert log.read_bytes() == before, f"{room} bytes of room"
 
 
-def test_times_name_changes_in_order_and_are_utc():
+def test_times_are_in_utc_and_in_order():
     times = [time_now() for _ in range(3)]
     assert times == sorted(times)
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time) for time in times)
@@ -160,19 +160,19 @@ def test_an_undo_of_one_change_leaves_those_after_it():
     assert standing([A, B, undo_of(A, "t3")]) == [B]
 
 
-def test_the_last_changes_is_all_that_was_given_at_once():
+def test_the_last_changes_are_all_that_were_saved_together():
     assert last_changes([A, B, C], None, ("label",)) == [B, C]
     assert last_changes([A, B, C], "t1", ("label",)) == [A]
 
 
-def test_a_change_undone_already_or_unknown_is_none():
+def test_an_undone_or_unknown_change_is_not_found():
     assert last_changes([A, undo_of(A, "t2")], None, ("label",)) == []
     assert last_changes([A, undo_of(A, "t2")], "t1", ("label",)) == []
     assert last_changes([A], "t9", ("label",)) == []
     assert last_changes([], None, ("label",)) == []
 
 
-def test_changes_of_other_kinds_are_passed_over():
+def test_changes_of_other_kinds_are_ignored():
     marks = Change("t2", "seq_1", "", "1", "marks")
     assert last_changes([A, marks], None, ("label", "repeat")) == [A]
     assert last_changes([A, marks], "t2", ("label", "repeat")) == []
@@ -184,7 +184,7 @@ def test_a_sequence_called_like_an_undo_is_a_sequence(tmp_path):
     assert standing(read_changes(tmp_path / "log.csv")) == [odd, B]
 
 
-def test_each_line_is_one_that_the_csv_module_reads_alike(tmp_path):
+def test_the_csv_module_reads_the_same_lines(tmp_path):
     append_changes(tmp_path / "log.csv", [A, B, C])
     with open(tmp_path / "log.csv", newline="", encoding="utf-8") as file:
         assert [tuple(row) for row in csv.reader(file)][1:] == [tuple(s) for s in (A, B, C)]

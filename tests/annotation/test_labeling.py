@@ -33,7 +33,7 @@ def name_of(number):
 
 
 def write_split(data, split, count, starts=(), video="match.mp4"):
-    """Sequences of two frames, which at 2 fps are a second, from these times of a video."""
+    """Writes sequences of two frames at 2 fps, so of one second, from these times of a video."""
     for number in range(1, count + 1):
         folder = data / split / "sequences" / name_of(number)
         folder.mkdir(parents=True)
@@ -55,12 +55,12 @@ def data(tmp_path):
     return tmp_path / "Data"
 
 
-# the command, in this process and without answering
+# the command, in this process, without serving
 
 
 @pytest.fixture
 def served(monkeypatch):
-    """What each call of labeling.py would have served, by which it ends at once."""
+    """What each call of labeling.py would serve; it returns at once instead."""
     found = []
 
     def build_app(work, routes):
@@ -91,14 +91,14 @@ def ended(*arguments):
         ("--from-match --review", "for labelling sequences"),
         ("--agreement --review", "for labelling sequences"),
         ("--match x.mp4 --order uncertain", "for labelling sequences"),
-        ("--review --order uncertain --model m.csv", "leave --order out"),
+        ("--review --order uncertain --model m.csv", "leave out --order"),
         ("--order uncertain", "needs --model FILE"),
-        ("--match x.mp4 --model m.pth --proposals p.csv", "not from both"),
-        ("--model m.csv --split validation", "train alone"),
-        ("--model m.csv --split test --order uncertain", "train alone"),
-        ("--review --model m.csv --split test", "train alone"),
-        ("--proposals p.csv", "goes with --match"),
-        ("--proposals p.csv --from-match", "goes with --match"),
+        ("--match x.mp4 --model m.pth --proposals p.csv", "not both"),
+        ("--model m.csv --split validation", "train only"),
+        ("--model m.csv --split test --order uncertain", "train only"),
+        ("--review --model m.csv --split test", "train only"),
+        ("--proposals p.csv", "needs --match"),
+        ("--proposals p.csv --from-match", "needs --match"),
         ("--classes same same", "two different names"),
         ("--classes one", "expected 2 arguments"),
         ("--split all", "invalid choice"),
@@ -109,7 +109,7 @@ def ended(*arguments):
         ("--from-match --until-sec 0", "invalid positive float"),
         ("--from-match --until-sec nan", "invalid positive float"),
         ("--from-match --until-sec inf", "invalid positive float"),
-        ("--match x.mp4 --split train", "a match has no split; put its video into videos.csv"),
+        ("--match x.mp4 --split train", "a match has no split; add its video to videos.csv"),
         ("--unknown", "unrecognized"),
     ],
 )
@@ -124,7 +124,7 @@ def test_wrong_use_ends_with_exit_code_2_and_says_why(data, served, capsys, wron
 @pytest.mark.parametrize(
     "names", [("", "b"), ("a", ""), (" ", "b"), ("a", "a "), ("\t", "b"), ("a\n", "a")]
 )
-def test_class_names_that_are_none_are_wrong_use_and_spoil_no_later_start(data, served, names):
+def test_invalid_class_names_are_wrong_use_and_are_not_saved(data, served, names):
     assert ended("--data", data, "--classes", *names) == 2
     assert ended("--data", data) == 0
 
@@ -143,44 +143,45 @@ def test_the_help_names_the_usual_port(capsys):
 def test_without_data_it_says_what_to_do(data, served, tmp_path, capsys):
     assert ended("--data", tmp_path / "nowhere") == 1
     assert capsys.readouterr().err == (
-        f"error: {tmp_path / 'nowhere'} does not exist: "
-        "collect sequences first, or give --data DIR\n"
+        f"error: {tmp_path / 'nowhere'} does not exist; "
+        "collect sequences with collecting_data.py, or give --data DIR\n"
     )
     assert ended("--data", data, "--split", "test") == 1
-    assert "collect some first" in capsys.readouterr().err
+    assert "run collecting_data.py first" in capsys.readouterr().err
     (data / "test" / "sequences").mkdir(parents=True)
     assert ended("--data", data, "--split", "test") == 1
-    assert capsys.readouterr().err == f"error: no sequences in {data / 'test'} yet\n"
+    assert (
+        capsys.readouterr().err
+        == f"error: no sequences in {data / 'test'}; run collecting_data.py first\n"
+    )
     assert not served
 
 
 @pytest.mark.parametrize("port", [-1, 65536, 10**30])
-def test_a_port_that_cannot_be_is_one_line(data, served, capsys, port):
+def test_an_impossible_port_is_a_one_line_error(data, served, capsys, port):
     assert ended("--data", data, "--port", port) == 1
     said = capsys.readouterr().err
-    assert said.startswith(f"error: port {port}: ") and "leave --port out" in said
+    assert said.startswith(f"error: cannot use port {port}: ") and "leave out --port" in said
     assert said.count("\n") == 1
 
 
-def test_a_busy_port_that_was_asked_for_is_not_left_for_another(data, served, capsys):
+def test_a_busy_port_given_by_the_user_is_an_error(data, served, capsys):
     with listen(0) as other:
         port = other.getsockname()[1]
         assert ended("--data", data, "--port", port) == 1
-    assert f"error: port {port}: " in capsys.readouterr().err and not served
+    assert f"error: cannot use port {port}: " in capsys.readouterr().err and not served
     assert ended("--data", data, "--port", port) == 0
     assert served[0].address == (LOCAL, port)
 
 
-def test_where_the_usual_port_is_busy_another_is_taken_and_told(data, served, capsys):
-    with listen(None):  # takes the usual one, unless that is busy already
+def test_if_the_usual_port_is_busy_another_is_used_and_printed(data, served, capsys):
+    with listen(None):  # takes the usual port, unless it is busy already
         assert ended("--data", data) == 0
     told = ADDRESS.search(capsys.readouterr().out)
     assert served[0].address == (LOCAL, int(told[1])) and int(told[1]) != PORT
 
 
-def test_broken_tables_and_files_that_are_not_there_are_one_line_each(
-    data, served, film, tmp_path, capsys
-):
+def test_broken_tables_and_missing_files_are_one_line_errors(data, served, film, tmp_path, capsys):
     (tmp_path / "bad.csv").write_text("begin,end\n1,2\n")
     (tmp_path / "probs.csv").write_text(f"sequence,probability,split\n{name_of(1)},2,train\n")
     (tmp_path / "others.csv").write_text("sequence,probability,split\nx,0.5,train\n")
@@ -188,14 +189,17 @@ def test_broken_tables_and_files_that_are_not_there_are_one_line_each(
         (["--match", tmp_path / "none.mp4"], "no such file"),
         (["--match", tmp_path], "is a folder"),
         (["--match", tmp_path / "bad.csv"], "not a readable video"),
-        (["--match", "https://youtu.be/AAAAAAAAAAA"], "is not downloaded yet: collect it first"),
+        (
+            ["--match", "https://youtu.be/AAAAAAAAAAA"],
+            "is not downloaded yet; download it with collecting_data.py",
+        ),
         (["--match", "youtube.com/watch?v=AAAAAAAAAAA"], "is not downloaded yet"),
         (["--match", "https://vimeo.com/1"], "not the address of a YouTube video"),
-        (["--match", film, "--proposals", tmp_path / "none.csv"], "there is no file"),
+        (["--match", film, "--proposals", tmp_path / "none.csv"], "no such file: "),
         (["--match", film, "--proposals", tmp_path / "bad.csv"], "has no column start_sec"),
-        (["--model", tmp_path / "probs.csv"], "should be from 0 to 1"),
-        (["--model", tmp_path / "others.csv"], "says nothing about the sequences"),
-        (["--model", tmp_path / "none.csv"], "there is no file"),
+        (["--model", tmp_path / "probs.csv"], "must be between 0 and 1"),
+        (["--model", tmp_path / "others.csv"], "has no prediction for any sequence"),
+        (["--model", tmp_path / "none.csv"], "no such file: "),
         (["--model", tmp_path / "model.txt"], "neither a run's best_model.pth nor"),
         (["--from-match"], "no marks in"),
         (["--from-match", film], "no marks of"),
@@ -210,13 +214,13 @@ def test_broken_tables_and_files_that_are_not_there_are_one_line_each(
     ("table", "why"),
     [
         ("begin,end\n1,2\n", "has no column start_sec"),
-        ("start_sec,end_sec\n1,x\n", "1,x are not two numbers"),
-        ("start_sec,end_sec\n3,2\n", "its end must be after its start"),
+        ("start_sec,end_sec\n1,x\n", "1,x must be two numbers"),
+        ("start_sec,end_sec\n3,2\n", "must end after its start"),
         ("start_sec,end_sec\n1,3\n2,4\n", "overlaps"),
         ("start_sec,end_sec\n1,inf\n", "inf"),
     ],
 )
-def test_a_broken_table_of_marks_is_told_before_the_page_is_shown(
+def test_a_broken_table_of_marks_is_an_error_before_the_page_is_served(
     data, served, film, capsys, table, why
 ):
     (data / "matches").mkdir()
@@ -227,21 +231,26 @@ def test_a_broken_table_of_marks_is_told_before_the_page_is_shown(
     assert (data / "matches" / "match.csv").read_text() == table
 
 
-def test_a_broken_table_of_labels_or_classes_is_told_before_the_page_is_shown(data, served, capsys):
+def test_a_broken_table_of_labels_or_classes_is_an_error_before_the_page_is_served(
+    data, served, capsys
+):
     (data / "classes.csv").write_text("label,name\n0,out\n")
-    assert ended("--data", data) == 1 and "classes.csv should be" in capsys.readouterr().err
+    assert (
+        ended("--data", data) == 1
+        and "classes.csv must have the three lines" in capsys.readouterr().err
+    )
     (data / "classes.csv").unlink()
     (data / "train" / "train.csv").write_text("sequence,label,note\nseq_00001,1,x\n")
-    assert ended("--data", data) == 1 and "columns besides" in capsys.readouterr().err
+    assert ended("--data", data) == 1 and "extra columns" in capsys.readouterr().err
     assert not served
 
 
-def test_the_video_of_a_match_has_to_be_named(data, served):
+def test_match_needs_a_video(data, served):
     assert ended("--data", data, "--match", "") != 0
     assert not served
 
 
-def test_it_says_what_is_labelled_how_far_that_is_and_where(data, served, capsys):
+def test_it_prints_the_split_the_progress_and_the_address(data, served, capsys):
     save_labels(data / "train", [Answer(name_of(1), "1", "")])
     assert ended("--data", data) == 0
     told = capsys.readouterr().out
@@ -256,7 +265,7 @@ def test_a_match_is_marked_under_its_own_name(data, served, film, capsys):
     assert served[0].match == "match.mp4"
 
 
-def test_the_first_split_that_is_not_finished_is_the_one_to_label(data):
+def test_the_first_unfinished_split_is_labelled(data):
     write_split(data, "validation", 2)
     assert choose_split(data) == "train"
     label_all(data, "train")
@@ -269,14 +278,14 @@ def test_the_first_split_that_is_not_finished_is_the_one_to_label(data):
     assert choose_split(data) == "train"
 
 
-def test_where_train_is_empty_the_first_split_with_sequences_is_the_one(tmp_path):
+def test_if_train_is_empty_the_first_split_with_sequences_is_chosen(tmp_path):
     assert choose_split(tmp_path) == "train"
     write_split(tmp_path, "test", 1)
     label_all(tmp_path, "test")
     assert choose_split(tmp_path) == "test"
 
 
-def test_a_split_that_is_named_is_the_one_and_a_model_means_train(data, served, tmp_path):
+def test_the_given_split_is_labelled_and_with_a_model_train(data, served, tmp_path):
     label_all(data, "train")
     write_split(data, "validation", 2)
     predictions = tmp_path / "predictions.csv"
@@ -301,9 +310,9 @@ def test_a_split_that_is_named_is_the_one_and_a_model_means_train(data, served, 
         assert (work.split, work.order, work.probs) == (split, order, probs), arguments
 
 
-def test_a_review_of_what_has_no_labels_is_one_clear_error(data, served):
+def test_a_review_without_labels_is_an_error(data, served):
     write_split(data, "validation", 2)
-    with pytest.raises(UserError, match="nothing is labelled yet in .*validation"):
+    with pytest.raises(UserError, match="nothing to review: no labels in .*validation"):
         main(["--data", str(data), "--review", "--split", "validation", "--no-browser"])
     assert served == []
 
@@ -328,7 +337,7 @@ def answer_twice(split_dir, pairs):
         save_repeat(split_dir, name_of(number), second)
 
 
-def test_agreement_is_told_as_kappa_a_count_its_interval_and_what_differs(data, served, capsys):
+def test_agreement_prints_kappa_count_interval_and_different_answers(data, served, capsys):
     answer_twice(data / "train", [("1", "1"), ("1", "1"), ("0", "0"), ("0", "1")])
     answer_twice(data / "test", [("1", "1"), ("1", "1")])
     (data / "classes.csv").write_text("label,name\n0,pause\n1,play\n")
@@ -338,14 +347,12 @@ def test_agreement_is_told_as_kappa_a_count_its_interval_and_what_differs(data, 
     assert capsys.readouterr().out.splitlines() == [
         "train: Cohen's kappa 0.500; 3 of 4 second answers agree (95 % interval 0.301 to 0.954)",
         f"  {name_of(4)}: first pause, then play",
-        "validation: no sequence has come back for a second answer yet",
+        "validation: no second answers yet",
         "test: Cohen's kappa not defined (one class); 2 of 2 second answers agree "
         "(95 % interval 0.342 to 1.000)",
     ]
     assert ended("--data", data, "--agreement", "--split", "validation") == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "validation: no sequence has come back for a second answer yet"
-    ]
+    assert capsys.readouterr().out.splitlines() == ["validation: no second answers yet"]
     assert not served
 
 
@@ -360,16 +367,16 @@ def marked(tmp_path):
     return data
 
 
-CUT = f"  an edge of a rally cuts: {name_of(4)}, {name_of(5)}"
-DIFFERS = f"  a person's label differs from the marks: {name_of(2)}"
+CUT = f"  a rally starts or ends in: {name_of(4)}, {name_of(5)}"
+DIFFERS = f"  manual label differs from the marks: {name_of(2)}"
 
 
-def test_labels_from_marks_are_told_with_what_a_person_should_look_at(marked, served, capsys):
+def test_labels_from_marks_are_printed_with_what_a_person_should_check(marked, served, capsys):
     assert ended("--data", marked, "--from-match") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "train, match: 5 labelled from 1 rally; 1 that a person labelled kept",
-        "  1 of them come after the last rally and are non-rally: if the match is not marked to "
-        "its end, say how far with --until-sec SEC",
+        "train, match: 5 sequences labelled from 1 rally; 1 manual label kept",
+        "  1 of them after the last rally, labelled non-rally; if the match is not marked to its "
+        "end, give the last marked second: --until-sec SEC",
         CUT,
         DIFFERS,
     ]
@@ -380,22 +387,22 @@ def test_labels_from_marks_are_told_with_what_a_person_should_look_at(marked, se
     assert not served
 
 
-def test_nothing_is_labelled_beyond_what_is_said_to_be_marked(marked, capsys):
+def test_nothing_is_labelled_after_until_sec(marked, capsys):
     assert ended("--data", marked, "--from-match", "--until-sec", "15") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "train, match: 4 labelled from 1 rally; 1 that a person labelled kept",
+        "train, match: 4 sequences labelled from 1 rally; 1 manual label kept",
         CUT,
         DIFFERS,
     ]
     assert name_of(6) not in labels.read_labels(marked / "train")
 
 
-def test_labels_from_the_marks_of_one_match_are_of_that_one_alone(marked, capsys):
+def test_only_the_given_match_is_labelled_from_marks(marked, capsys):
     write_split(marked, "test", 1, starts=(0,), video="other.mp4")
     (marked / "matches" / "other.csv").write_text("start_sec,end_sec\n0.000,5.000\n")
     assert ended("--data", marked, "--from-match", marked / "other.mp4") == 0
     told = capsys.readouterr().out.splitlines()
-    assert told == ["test, other: 1 labelled from 1 rally; 0 that a person labelled kept"]
+    assert told == ["test, other: 1 sequence labelled from 1 rally; 0 manual labels kept"]
     assert labels.read_labels(marked / "train") == {name_of(2): "0"}
 
 
@@ -403,20 +410,23 @@ def test_marks_of_a_match_that_was_not_collected_end_with_exit_code_1(marked, ca
     (marked / "matches" / "match.csv").rename(marked / "matches" / "another.csv")
     assert ended("--data", marked, "--from-match") == 1
     said = capsys.readouterr()
-    assert said.err == "no sequence of a marked match has been collected\n" and said.out == ""
+    assert (
+        said.err == "no sequence comes from a marked match; run collecting_data.py first\n"
+        and said.out == ""
+    )
 
 
-# the server, in a process of its own
+# the server, in its own process
 
 
 def heed_ctrl_c():
-    """Also where these tests run in the background of a shell, which passes on that they do not."""
+    """Restores Ctrl-C, which processes started in the background of a shell ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
 def server(*arguments):
-    """(the process of python labeling.py, its port); it is killed in the end, if it still runs."""
+    """(the process of python labeling.py, its port); killed at the end if it still runs."""
     command = [sys.executable, "labeling.py", "--no-browser", *map(str, arguments)]
     process = subprocess.Popen(
         command,
@@ -454,7 +464,7 @@ def ask(connection, path, method="GET", body=None, **headers):
 
 
 def label(connection, name, label, seen=""):
-    """What the server says to an answer."""
+    """(status, JSON) of the response to an answer."""
     answers = [{"sequence": name, "label": label, "seen": seen}]
     body = json.dumps({"split": "train", "answers": answers})
     own = {OWN_HEADER: "1", "Content-Type": "application/json"}
@@ -464,14 +474,14 @@ def label(connection, name, label, seen=""):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """(data folder, port) of a server for all tests below that need not end it."""
+    """(data folder, port) of a server for the tests below that do not stop it."""
     data = tmp_path_factory.mktemp("shared") / "Data"
     write_split(data, "train", 60)
     with server("--data", data) as (_, port):
         yield data, port
 
 
-def test_it_answers_where_it_said_it_would_and_at_no_other_address(shared):
+def test_it_listens_only_at_the_printed_address(shared):
     with connected(shared[1]) as connection:
         assert ask(connection, "/")[0] == 200
     for address in ("127.0.0.2", "127.255.255.254"):  # a server on 0.0.0.0 would answer there
@@ -503,7 +513,7 @@ def test_no_path_leads_out_of_the_routes(shared, path):
     assert status == 404 and json.loads(told) == {"error": "Not Found"}
 
 
-def test_another_host_name_is_refused_whatever_the_address_in_the_request_line(shared):
+def test_another_host_name_is_refused_whatever_the_request_line(shared):
     for path in ("/state", f"http://127.0.0.1:{shared[1]}/state", "/state/"):
         for host in ("evil.example", "localhost.", ""):
             with connected(shared[1]) as connection:
@@ -511,14 +521,14 @@ def test_another_host_name_is_refused_whatever_the_address_in_the_request_line(s
             assert status == 400 and b"seq_" not in told
 
 
-def test_it_does_not_say_which_software_it_is(shared):
+def test_it_does_not_name_its_server_software(shared):
     with connected(shared[1]) as connection:
         connection.request("GET", "/state")
         told = connection.getresponse()
         assert told.status == 200 and told.getheader("server") is None
 
 
-def test_a_body_without_end_is_cut_short_and_the_next_request_is_answered(shared):
+def test_an_endless_body_is_refused_and_the_next_request_is_answered(shared):
     def endless():
         for _ in range(400):  # 26 MB
             yield b" " * 65536
@@ -527,7 +537,7 @@ def test_a_body_without_end_is_cut_short_and_the_next_request_is_answered(shared
         own = {OWN_HEADER: "1", "Content-Type": "application/json"}
         try:
             status = ask(connection, "/labels", "POST", endless(), **own)[0]
-        except OSError:  # it hung up while this was still sending
+        except OSError:  # the server hung up during sending
             status = 413
     assert status == 413
     with connected(shared[1]) as connection:
@@ -561,16 +571,16 @@ def test_two_servers_on_one_folder_lose_no_answer(shared):
     assert sorted(table[1:]) == [f"{name},1" for name in names]
 
 
-def test_ctrl_c_ends_it_with_exit_code_0_and_no_complaint(data):
+def test_ctrl_c_stops_it_with_exit_code_0_and_no_warning(data):
     with server("--data", data, "--port", "0") as (process, port), connected(port) as connection:
         assert label(connection, name_of(1), "1")[0] == 200
         process.send_signal(signal.SIGINT)
         said, complaint = process.communicate(timeout=20)
-        assert process.returncode == 0 and complaint == "" and said.endswith("ended\n")
+        assert process.returncode == 0 and complaint == "" and said.endswith("stopped\n")
     assert labels.read_labels(data / "train") == {name_of(1): "1"}
 
 
-def test_ctrl_c_also_ends_the_making_of_a_copy(data, tmp_path):
+def test_ctrl_c_also_stops_making_a_copy(data, tmp_path):
     film, path = write_video(tmp_path / "match.mkv", "30", 1000), tmp_path / "long.mkv"
     longer = ["-y", "-loglevel", "error", "-stream_loop", "30", "-i", film, "-c", "copy", path]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *longer], check=True)
@@ -585,8 +595,8 @@ def test_ctrl_c_also_ends_the_making_of_a_copy(data, tmp_path):
     assert {each.name for each in tmp_path.iterdir()} == {"Data", "match.mkv", "long.mkv"}
 
 
-def test_ctrl_c_while_a_paused_player_holds_the_video_open_is_no_complaint(data, film):
-    with open(film, "ab") as file:  # more than the sockets hold, in a box that players pass over
+def test_ctrl_c_works_while_a_paused_player_holds_the_video_open(data, film):
+    with open(film, "ab") as file:  # more than sockets buffer, in an MP4 box that players skip
         file.write((60_000_000).to_bytes(4, "big") + b"free" + b"\0" * (60_000_000 - 8))
     start = server("--data", data, "--match", film, "--port", "0")
     with start as (process, port), connected(port) as connection:
@@ -594,14 +604,14 @@ def test_ctrl_c_while_a_paused_player_holds_the_video_open_is_no_complaint(data,
         assert connection.getresponse().read(1000) == film.read_bytes()[:1000]
         process.send_signal(signal.SIGINT)
         said, complaint = process.communicate(timeout=20)
-    assert process.returncode == 0 and said.endswith("ended\n")
+    assert process.returncode == 0 and said.endswith("stopped\n")
     assert "Traceback" not in complaint
 
 
 def answer_until_killed(port, process, split_dir, pause_sec):
     """({sequence: label} of the answers confirmed before a kill, the sequence being answered).
 
-    The kill comes so long after the first of them.
+    The kill comes pause_sec after the first answer.
     """
     known, confirmed = labels.read_labels(split_dir), {}
     killer, until = threading.Timer(pause_sec, process.kill), time.monotonic() + 20
@@ -621,7 +631,7 @@ def answer_until_killed(port, process, split_dir, pause_sec):
 
 
 @pytest.mark.alone
-def test_what_was_confirmed_is_there_after_a_kill_in_the_midst_of_answers(tmp_path):
+def test_confirmed_answers_survive_a_kill_while_answering(tmp_path):
     rng, data, total = random.Random(0), tmp_path / "Data", 0
     write_split(data, "train", 10)
     split_dir = data / "train"
@@ -631,7 +641,7 @@ def test_what_was_confirmed_is_there_after_a_kill_in_the_midst_of_answers(tmp_pa
             confirmed, last = answer_until_killed(port, process, split_dir, pause_sec)
             assert process.wait(10) == -signal.SIGKILL
         there = labels.read_labels(split_dir)
-        confirmed.pop(last, None)  # whether that one was saved once more nobody was told
+        confirmed.pop(last, None)  # unknown: the kill came before its confirmation
         assert {name: there.get(name) for name in confirmed} == confirmed
         total += len(confirmed)
-    assert total > 20, "the kills met no server at work"
+    assert total > 20, "the kills hit no server while it was saving"

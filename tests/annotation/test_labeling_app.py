@@ -1,4 +1,4 @@
-"""What the server tells of sequences, and what it does with answers."""
+"""What the server sends about sequences, and what it does with answers."""
 
 import errno
 import os
@@ -35,7 +35,7 @@ from annotation.app import Labelling, build_app
 pytest_plugins = ["labeling_client"]
 
 
-data = small_data  # the fixture, in the place of conftest's
+data = small_data  # this fixture replaces conftest's
 
 
 # sequences
@@ -66,7 +66,7 @@ def test_markup_in_a_name_is_sent_as_data_and_never_as_a_page(client, data):
     assert MARKUP not in client.get("/").text
 
 
-def test_a_folder_that_cannot_stand_in_a_table_is_told_of_and_not_listed(client, data):
+def test_a_folder_whose_name_cannot_be_in_a_table_is_reported_and_not_listed(client, data):
     write_frames(data, "train", "two\nlines", " padded")
     state = client.get("/state").json()
     assert state["names"] == [ONE, TWO, THREE, FOUR]
@@ -87,7 +87,7 @@ def test_frames_are_a_count_their_sizes_and_the_bytes_of_the_files_in_order(clie
     assert frames == [path.read_bytes() for path in paths]
 
 
-def test_frames_are_of_the_split_that_is_asked_for(client):
+def test_frames_come_from_the_requested_split(client):
     for split in ("train", "validation"):
         told = client.get("/frames", params={"split": split, "sequence": ONE})
         assert f"{split} {ONE} 1".encode() in told.content
@@ -121,7 +121,7 @@ def test_the_state_is_all_that_the_page_shows_of_a_split(client, data):
     (data / "train" / "train.csv").write_text(f"sequence,label\n{FOUR},1.0\n{ONE},?\ngone,1\n")
     (data / "train" / "flagged.csv").write_text(f"sequence\n{TWO}\ngone\n")
     (problem,) = client.get("/state").json().pop("problems")
-    assert problem == "1 rows of train.csv have no folder; they are kept"
+    assert problem == "train.csv: 1 row has no folder of frames (kept)"
     assert client.get("/state").json() == {
         "match": "",
         "repeat_every": 20,
@@ -138,9 +138,7 @@ def test_the_state_is_all_that_the_page_shows_of_a_split(client, data):
     }
 
 
-def test_one_folder_that_may_not_be_read_stops_nobody_from_labelling_the_others(
-    client, data, monkeypatch
-):
+def test_an_unreadable_folder_does_not_stop_labelling_the_others(client, data, monkeypatch):
     folder, listdir = data / "train" / "sequences" / TWO, os.listdir
 
     def refuses(path):
@@ -157,7 +155,7 @@ def test_one_folder_that_may_not_be_read_stops_nobody_from_labelling_the_others(
 
 def test_a_split_that_is_not_collected_yet_is_shown_as_such(client):
     state = client.get("/state", params={"split": "test"}).json()
-    assert state["names"] == [] and "collect some first" in state["problems"][0]
+    assert state["names"] == [] and "run collecting_data.py first" in state["problems"][0]
 
 
 PROBS = {ONE: 0.912345, TWO: 0.412345, THREE: 0.198765, FOUR: 0.512345}
@@ -168,7 +166,7 @@ def test_the_uncertain_come_first_and_the_labelled_last(client, work):
     assert client.get("/state").json()["names"] == [TWO, THREE, ONE, FOUR]
 
 
-def test_a_review_is_of_the_labelled_those_first_that_the_model_disputes(client, work, data):
+def test_a_review_shows_labelled_sequences_the_most_disputed_first(client, work, data):
     table = f"sequence,label\n{ONE},1\n{TWO},1\n{THREE},1\n"
     (data / "train" / "train.csv").write_text(table)
     work.order = "review"
@@ -179,7 +177,7 @@ def test_a_review_is_of_the_labelled_those_first_that_the_model_disputes(client,
 
 @pytest.mark.parametrize("split", ["validation", "test"])
 @pytest.mark.parametrize("order", ["uncertain", "review"])
-def test_validation_and_test_never_go_by_the_model_and_uncertain_says_why(data, split, order):
+def test_the_model_never_orders_validation_and_test_and_the_page_says_why(data, split, order):
     if split == "test":
         write_frames(data, "test", ONE, TWO)
     (data / split / f"{split}.csv").write_text(f"sequence,label\n{ONE},1\n{TWO},1\n")
@@ -188,12 +186,12 @@ def test_validation_and_test_never_go_by_the_model_and_uncertain_says_why(data, 
         state = client.get("/state", params={"split": split}).json()
         assert state["names"] == [ONE, TWO]
         if order == "uncertain":
-            assert any("train alone" in problem for problem in state["problems"])
+            assert any("train only" in problem for problem in state["problems"])
         told = label(client, answer(ONE, "0", "1"), split=split)
         assert told["probs"] == {} and told["conflicts"] == {}
 
 
-def test_what_the_model_says_is_told_of_what_was_answered_and_never_before(client, work):
+def test_probabilities_are_sent_only_after_an_answer(client, work):
     numbers = [str(prob) for prob in PROBS.values()]
     work.probs = PROBS
     paths = ("/", "/state", "/state?split=train", f"/frames?split=train&sequence={ONE}")
@@ -218,7 +216,7 @@ def test_a_table_that_cannot_be_read_is_an_error_that_names_it(client, data):
     assert (data / "train" / "train.csv").read_bytes() == before[data / "train" / "train.csv"]
 
 
-def test_a_rate_that_json_has_no_word_for_is_an_error_that_names_the_table(client, data):
+def test_an_infinite_frame_rate_is_an_error_that_names_the_table(client, data):
     sources = f"sequence,video,start_sec,fps\n{ONE},a.mp4,0,inf\n"
     (data / "train" / "sequences.csv").write_text(sources)
     told = client.get("/state")
@@ -228,7 +226,7 @@ def test_a_rate_that_json_has_no_word_for_is_an_error_that_names_the_table(clien
 # answers
 
 
-def test_an_answer_is_on_disk_once_it_is_told_so(client, data):
+def test_a_confirmed_answer_is_on_disk(client, data):
     label(client, answer(TWO, "1"), answer(ONE, "0"))
     assert rows(data) == ["sequence,label", f"{FOUR},1", f"{TWO},1", f"{ONE},0"]
     label(client, answer(FOUR, "", "1"))
@@ -236,7 +234,7 @@ def test_an_answer_is_on_disk_once_it_is_told_so(client, data):
     assert client.get("/state").json()["labels"] == {ONE: "0", TWO: "1"}
 
 
-def test_what_was_edited_meanwhile_stays_and_is_told_and_the_others_are_saved(client, data):
+def test_a_label_edited_meanwhile_is_kept_and_reported_and_the_others_are_saved(client, data):
     (data / "train" / "train.csv").write_text(f"sequence,label\n{ONE},1\n{FOUR},0\n")
     told = label(client, answer(ONE, "0"), answer(TWO, "0"), answer(FOUR, "1", "1"))
     assert told["conflicts"] == {ONE: "1", FOUR: "0"}
@@ -251,7 +249,7 @@ def test_the_same_answer_from_two_tabs_is_no_conflict(client, data):
     assert rows(data) == ["sequence,label", f"{FOUR},1", f"{ONE},1"]
 
 
-def test_undo_takes_back_the_changes_named_or_the_last_until_none_is_left(client, data):
+def test_undo_takes_back_the_given_or_the_last_changes_until_none_is_left(client, data):
     before = rows(data)
     first = label(client, answer(ONE, "1"), answer(TWO, "0"))["time"]
     label(client, answer(THREE, "1"))
@@ -265,7 +263,7 @@ def test_undo_takes_back_the_changes_named_or_the_last_until_none_is_left(client
         assert told.json() == {"changes": []} and rows(data) == before
 
 
-def test_undo_leaves_what_was_edited_since(client, data):
+def test_undo_keeps_a_label_edited_since(client, data):
     label(client, answer(ONE, "1"))
     (data / "train" / "train.csv").write_text(f"sequence,label\n{ONE},0\n")
     told = post(client, "/undo", {"split": "train", "time": ""}).json()["changes"]
@@ -273,7 +271,7 @@ def test_undo_leaves_what_was_edited_since(client, data):
     assert rows(data) == ["sequence,label", f"{ONE},0"]
 
 
-def test_an_answer_comes_back_for_a_second_one_that_changes_no_label_and_is_counted(data):
+def test_a_second_answer_changes_no_label_and_is_counted(data):
     names = [f"seq_{k:05d}" for k in range(1, 26)]
     write_frames(data, "test", *names, count=1)
     with TestClient(build_app(Labelling(data)), base_url=BASE) as client:
@@ -285,7 +283,9 @@ def test_an_answer_comes_back_for_a_second_one_that_changes_no_label_and_is_coun
             asked += [client.get("/repeat", params=due).json()["sequence"]]
             body = due | {"sequence": asked[-1], "label": second}
             assert post(client, "/repeat", body).json()["time"]
-        assert len({*asked}) == 2 and {*asked} <= {*names[:5]}  # 20 others have come since
+        assert len({*asked}) == 2 and {*asked} <= {
+            *names[:5]
+        }  # the last 20 answers do not come back
         assert client.get("/repeat", params=due).json() == {"sequence": None}
         assert rows(data, "test") == before
         told = client.get("/agreement", params=due).json()
@@ -295,7 +295,7 @@ def test_an_answer_comes_back_for_a_second_one_that_changes_no_label_and_is_coun
         assert client.get("/agreement", params=due).json()["n"] == 1
 
 
-def test_a_flag_is_kept_until_it_is_taken_off(client, data):
+def test_a_flag_is_kept_until_it_is_removed(client, data):
     for name in (TWO, ONE, TWO):
         post(client, "/flag", {"split": "train", "sequence": name, "flagged": True})
     assert client.get("/state").json()["flags"] == [ONE, TWO]
@@ -305,9 +305,7 @@ def test_a_flag_is_kept_until_it_is_taken_off(client, data):
 
 
 @pytest.mark.parametrize("syncs", [0, 1])
-def test_a_full_disk_is_told_and_leaves_the_table_and_what_can_be_undone(
-    client, data, monkeypatch, syncs
-):
+def test_a_full_disk_is_an_error_and_keeps_the_table_and_the_log(client, data, monkeypatch, syncs):
     label(client, answer(ONE, "1"))
     table, log = rows(data), (data / "train" / "train.log.csv").read_bytes()
     left = iter(range(syncs))
@@ -326,9 +324,7 @@ def test_a_full_disk_is_told_and_leaves_the_table_and_what_can_be_undone(
     assert rows(data) == [*table, f"{TWO},1"]
 
 
-def test_where_folders_cannot_be_synced_table_log_and_what_is_told_still_agree(
-    client, data, monkeypatch
-):
+def test_if_folders_cannot_be_synced_table_log_and_response_still_agree(client, data, monkeypatch):
     fsync = os.fsync
 
     def of_files_alone(descriptor):
@@ -344,7 +340,7 @@ def test_where_folders_cannot_be_synced_table_log_and_what_is_told_still_agree(
     assert len(changes) == saved
 
 
-def test_a_full_disk_leaves_flags_and_second_answers_as_they_were(client, data, monkeypatch):
+def test_a_full_disk_keeps_flags_and_second_answers(client, data, monkeypatch):
     post(client, "/flag", TAKEN["/flag"])
     before = everything(data)
 
@@ -361,7 +357,7 @@ def test_a_full_disk_leaves_flags_and_second_answers_as_they_were(client, data, 
     assert written == {p: b for p, b in before.items() if b != b""}
 
 
-def test_a_table_that_another_process_holds_is_an_error_in_the_end(client, data, monkeypatch):
+def test_a_table_locked_by_another_process_is_an_error_after_a_while(client, data, monkeypatch):
     monkeypatch.setattr(labels, "PATIENCE_SEC", 0.1)
     before = rows(data)
     with labels.one_writer(data / "train", ".labels.lock"):

@@ -22,13 +22,13 @@ from files import UserError
 
 pytest_plugins = ["browser"]
 WAIT_MS = 8000
-DOUBLE_MS = 450  # what is to be said twice is not said by a double click
-DEAF_MS = 800  # the page takes no keys so long after a refusal
+DOUBLE_MS = 450  # longer than a double click, which does not count as repeating
+DEAF_MS = 800  # after a refusal the page ignores keys for this long
 
 
 @contextmanager
 def served(work, routes=()):
-    """The address of the server, which runs in a thread."""
+    """Runs the server in a thread; gives its address."""
     with listen(0) as listener:
         server = uvicorn.Server(
             uvicorn.Config(build_app(work, routes), log_level="error", lifespan="off")
@@ -44,7 +44,7 @@ def served(work, routes=()):
 
 @contextmanager
 def opened(browser, address, complaints=(), **viewport):
-    """A page at the address; an error that its script did not catch fails the test."""
+    """A page at the address; an uncaught error of its script fails the test."""
     page = browser.new_page(viewport={"width": 1200, "height": 800} | viewport)
     page.set_default_timeout(WAIT_MS)
     errors = []
@@ -82,7 +82,7 @@ def many(tmp_path):
 
 
 def until(condition):
-    """Waits for what the server does; False after WAIT_MS."""
+    """Waits until the condition holds; False after WAIT_MS."""
     deadline = time.monotonic() + WAIT_MS / 1000
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -104,7 +104,7 @@ def alert(page):
     return page.inner_text("#alert")
 
 
-def test_opens_at_the_first_without_a_label_and_one_key_labels_it_and_moves_on(browser, data):
+def test_it_opens_at_the_first_unlabelled_sequence_and_one_key_labels_it(browser, data):
     csv = data / "train" / "train.csv"
     csv.write_text("sequence,label\nseq_00001,1\n")
     with labelling(browser, data) as page:
@@ -116,7 +116,7 @@ def test_opens_at_the_first_without_a_label_and_one_key_labels_it_and_moves_on(b
         assert read_labels(data / "train")["seq_00003"] == "0"
 
 
-def test_20_labels_typed_as_fast_as_keys_can_be_sent_are_all_right(browser, many):
+def test_20_labels_typed_as_fast_as_possible_are_all_right(browser, many):
     keys = "11010001101110010110"
     with labelling(browser, many) as page:
         for key in keys:
@@ -128,7 +128,7 @@ def test_20_labels_typed_as_fast_as_keys_can_be_sent_are_all_right(browser, many
     assert len(change_log.read_changes(many / "train" / "train.log.csv")) == 20
 
 
-def test_one_request_a_sequence_and_the_next_two_are_there_before_they_are_needed(browser, many):
+def test_each_sequence_is_one_request_and_the_next_two_are_prefetched(browser, many):
     asked = []
     with served(Labelling(many)) as address, opened(browser, "about:blank") as page:
         page.on("request", lambda request: asked.append(request.url))
@@ -179,7 +179,7 @@ def test_a_held_key_labels_once(browser, many):
         assert read_labels(many / "train") == {"seq_00001": "1"}
 
 
-def test_undo_goes_back_to_what_was_answered_also_after_the_page_was_loaded_again(browser, many):
+def test_undo_works_also_after_the_page_was_reloaded(browser, many):
     with labelling(browser, many) as page:
         press(page, "1", "0", "z")
         assert shown(page) == "seq_00002"
@@ -207,19 +207,19 @@ def test_going_back_and_pressing_the_other_key_relabels(browser, many):
         assert shown(page) == "seq_00003"
 
 
-def test_skipped_ones_stay_without_a_label_and_come_again_at_the_end(browser, data):
+def test_skipped_sequences_get_no_label_and_are_offered_again_at_the_end(browser, data):
     (data / "train" / "train.csv").unlink()
     with labelling(browser, data) as page:
         press(page, "s", "z")
         assert shown(page) == "seq_00001"
         press(page, "s", "1", "0", "1")
-        assert "1 are left, all skipped" in page.inner_text("#finished")
-        page.click("text=The skipped ones again")
+        assert "1 left, all skipped" in page.inner_text("#finished")
+        page.click("text=Show skipped again")
         press(page)
         assert shown(page) == "seq_00001"
 
 
-def test_a_finished_split_says_so_and_leads_to_the_next(browser, data):
+def test_a_finished_split_says_so_and_offers_the_others(browser, data):
     (data / "train" / "train.csv").unlink()
     with labelling(browser, data) as page:
         press(page, "1", "0", "1", "0")
@@ -238,7 +238,7 @@ def test_progress_counts_and_pace_are_in_view(browser, many):
         pairs = page.eval_on_selector_all("#numbers > *", "nodes => nodes.map(n => n.textContent)")
         told = dict(zip(pairs[::2], pairs[1::2], strict=True))
         assert (told["left"], told["rally"], told["non-rally"]) == ("20", "3", "1")
-        assert float(told["a minute"]) > 0
+        assert float(told["per minute"]) > 0
         assert ":" in told["time left"]
 
 
@@ -282,7 +282,7 @@ def test_everything_works_with_the_mouse(browser, many):
         page.click("#undo")
         page.click("#undo")
         page.click("#left")
-        page.keyboard.press(" ")  # pauses: the button that was clicked is not pressed again
+        page.keyboard.press(" ")  # pauses, and does not press the clicked button again
         press(page)
         assert read_labels(many / "train") == {"seq_00001": "1"}
         assert shown(page) == "seq_00001"
@@ -310,15 +310,15 @@ def test_the_grid_labels_twelve_at_once(browser, many):
         press(page, "z")
         assert read_labels(many / "train") == {}
         assert page.evaluate("() => view.cells.map((cell) => cell.value).join('')") == "01000100011"
-        press(page, "Enter")  # the answers are still as they were
+        press(page, "Enter")  # the page still has its answers
         assert read_labels(many / "train") == expected
         press(page, "ArrowLeft")
         press(page, "1")
-        press(page, "Enter")  # the page before again, changed
+        press(page, "Enter")  # the previous page, changed
         assert read_labels(many / "train") == expected | {"seq_00001": "1"}
 
 
-def test_a_page_of_the_grid_is_not_saved_by_a_key_meant_for_the_one_before(browser, many):
+def test_a_key_meant_for_the_previous_page_of_the_grid_does_not_save_the_next(browser, many):
     with labelling(browser, many) as page:
         press(page, "g")
         page.evaluate(
@@ -328,7 +328,7 @@ def test_a_page_of_the_grid_is_not_saved_by_a_key_meant_for_the_one_before(brows
               }
             }"""
         )
-        press(page, "Enter")  # pressed again as the next page comes into view
+        press(page, "Enter")  # again, just when the next page has appeared
         assert set(read_labels(many / "train")) == {f"seq_{k:05d}" for k in range(1, 13)}
         page.wait_for_timeout(DOUBLE_MS)
         page.dblclick("#grid-save")
@@ -337,18 +337,18 @@ def test_a_page_of_the_grid_is_not_saved_by_a_key_meant_for_the_one_before(brows
         assert set(read_labels(many / "train").values()) == {"0"}
 
 
-def test_a_page_with_changes_is_left_only_when_it_is_said_twice(browser, many):
+def test_a_page_with_unsaved_changes_is_left_only_after_a_second_press(browser, many):
     with labelling(browser, many) as page:
         press(page, "g")
         press(page, "1", "ArrowRight")
-        assert "not saved" in alert(page)
+        assert "unsaved changes" in alert(page)
         assert page.evaluate("() => view.cells[0].item.name") == "seq_00001"
         page.wait_for_timeout(DOUBLE_MS)
         press(page, "ArrowRight")
         assert page.evaluate("() => view.cells[0].item.name") == "seq_00013"
 
 
-def test_a_page_saved_but_for_a_conflict_is_undone_as_far_as_it_was_saved(browser, many):
+def test_undo_of_a_page_with_a_conflict_takes_back_only_what_was_saved(browser, many):
     with labelling(browser, many) as page:
         press(page, "g")
         save_labels(many / "train", [Answer("seq_00003", "1", "")])
@@ -367,7 +367,7 @@ def test_the_split_can_be_changed_in_the_grid(browser, tmp_path):
         press(page, "Enter")
         page.select_option("#split", "validation")
         press(page)
-        page.wait_for_timeout(300)  # the loops go on
+        page.wait_for_timeout(300)  # let the sequences play
         frames = page.evaluate("() => view.cells.map((cell) => cell.canvas.dataset.frame)")
         assert all(frames)
         press(page, "ArrowLeft")
@@ -376,7 +376,7 @@ def test_the_split_can_be_changed_in_the_grid(browser, tmp_path):
         assert len(read_labels(data / "validation")) == 12
 
 
-def test_not_saved_is_said_and_the_page_stays(browser, many, monkeypatch):
+def test_a_failed_save_is_shown_and_the_page_stays(browser, many, monkeypatch):
     def full(path, table):
         raise UserError(f"cannot write {path}: No space left on device")
 
@@ -397,7 +397,7 @@ def test_not_saved_is_said_and_the_page_stays(browser, many, monkeypatch):
         assert read_labels(many / "train") == {"seq_00001": "1", "seq_00002": "1"}
 
 
-def test_a_server_that_has_gone_is_not_saved(browser, many):
+def test_a_stopped_server_is_shown_as_not_saved(browser, many):
     with served(Labelling(many)) as address:
         page = browser.new_page()
         page.goto(address)
@@ -408,19 +408,19 @@ def test_a_server_that_has_gone_is_not_saved(browser, many):
     page.close()
 
 
-def test_what_another_tab_labelled_meanwhile_is_kept_and_shown(browser, many):
+def test_a_label_from_another_tab_is_kept_and_shown(browser, many):
     with labelling(browser, many) as page:
         save_labels(many / "train", [Answer("seq_00001", "1", "")])
-        press(page, "0", "0")  # the second was typed for the next one
+        press(page, "0", "0")  # the second key was meant for the next sequence
         assert "seq_00001 is rally" in alert(page)
         assert shown(page) == "seq_00001"
         assert read_labels(many / "train") == {"seq_00001": "1"}
         page.wait_for_timeout(DEAF_MS)
-        press(page, "0")  # now that it has been seen
+        press(page, "0")  # now the label from elsewhere was seen
         assert read_labels(many / "train") == {"seq_00001": "0"}
 
 
-def test_coming_back_to_the_page_shows_what_changed_and_overwrites_nothing(browser, many):
+def test_focusing_the_page_shows_labels_from_elsewhere_and_overwrites_none(browser, many):
     with labelling(browser, many) as page:
         press(page, "g")
         save_labels(many / "train", [Answer("seq_00003", "1", "")])
@@ -456,7 +456,7 @@ def test_names_are_shown_as_text(browser, many):
         assert page.title() == "train: 1 of 25 done"
 
 
-def test_broken_and_empty_sequences_are_shown_as_such_and_can_be_skipped(browser, many):
+def test_broken_and_empty_sequences_say_so_and_can_be_skipped(browser, many):
     sequences = many / "train" / "sequences"
     for frame in (sequences / "seq_00001").iterdir():
         frame.unlink()
@@ -465,7 +465,7 @@ def test_broken_and_empty_sequences_are_shown_as_such_and_can_be_skipped(browser
     with labelling(browser, many) as page:
         assert "no frames" in page.inner_text("#about")
         press(page, "1")
-        assert "nothing to see" in alert(page)
+        assert "cannot be shown" in alert(page)
         assert read_labels(many / "train") == {}
         press(page, "s")
         assert "frame 2 cannot be read" in page.inner_text("#about")
@@ -501,12 +501,12 @@ def test_a_sequence_comes_back_unannounced_and_the_second_answer_changes_no_labe
         assert repeats[0] in page.inner_text("#agreement")
 
 
-def test_what_the_model_says_is_hidden_until_the_person_has_answered(browser, many):
+def test_the_probability_is_hidden_until_the_person_has_answered(browser, many):
     probs = {"seq_00001": 0.93, "seq_00002": 0.41}
     with labelling(browser, many, probs=probs) as page:
         assert "0.93" not in page.content()
         press(page, "0")
-        assert "rally 0.93, which differs" in page.inner_text("#last")
+        assert "The model disagrees (rally 0.93)" in page.inner_text("#last")
         assert "0.41" not in page.content()
 
 
@@ -518,7 +518,7 @@ def test_the_uncertain_come_first_in_train_and_not_elsewhere(browser, tmp_path):
         page.select_option("#split", "test")
         press(page)
         assert shown(page) == "seq_00001"
-        assert "its score there would be too good" in page.inner_text("#problems")
+        assert "its scores there would be too good" in page.inner_text("#problems")
 
 
 def test_review_walks_through_the_labels_the_most_disputed_first(browser, data):
@@ -621,7 +621,7 @@ def test_an_edge_is_dragged_on_the_timeline(browser, video, tmp_path):
         assert abs(mark[1] - 5.0) < 0.05
 
 
-def test_what_another_tab_marked_meanwhile_is_kept_and_shown(browser, video, tmp_path):
+def test_marks_from_another_tab_are_kept_and_shown(browser, video, tmp_path):
     with marking(browser, video, tmp_path) as (page, table):
         save_marks(table, [(7.0, 8.0)], [], 10.0)
         seek(page, 1.0)
@@ -648,7 +648,7 @@ def test_proposals_are_marks_only_once_they_are_confirmed(browser, video, tmp_pa
         assert read_marks(marks) == [(1.0, 2.0), (7.0, 8.0)]
 
 
-def test_a_file_that_browsers_do_not_play_becomes_a_copy_and_marks_stay_in_its_own_time(
+def test_a_file_that_browsers_cannot_play_gets_a_copy_and_marks_keep_the_time_of_the_file(
     browser, tmp_path
 ):
     late = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "50", "-output_ts_offset", "2"]
@@ -662,9 +662,7 @@ def test_a_file_that_browsers_do_not_play_becomes_a_copy_and_marks_stay_in_its_o
         assert read_marks(table) == [(1.0, 2.033)]
 
 
-def test_a_chosen_rally_is_scrolled_to_in_the_list_and_a_long_path_stays_in_its_panel(
-    browser, video, tmp_path
-):
+def test_the_list_scrolls_to_the_chosen_rally_and_a_long_path_is_wrapped(browser, video, tmp_path):
     data = tmp_path / ("long_" * 20) / ("path_" * 20)
     save_marks(data / "matches" / "match.csv", [(k / 4, k / 4 + 0.1) for k in range(40)], [], 10.0)
     match = open_match(video, data)
@@ -682,7 +680,7 @@ def test_a_chosen_rally_is_scrolled_to_in_the_list_and_a_long_path_stays_in_its_
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 400
 
 
-def test_the_time_line_zooms_pans_and_follows_the_playhead(browser, video, tmp_path):
+def test_the_timeline_zooms_pans_and_follows_the_playhead(browser, video, tmp_path):
     with marking(browser, video, tmp_path) as (page, _):
         seek(page, 4.0)
         press(page, "ArrowUp", "ArrowUp")
@@ -718,12 +716,12 @@ def test_shuttle_and_speed_keys(browser, video, tmp_path):
         assert page.inner_text("#speed") == "4x"
 
 
-# --- for everybody
+# --- accessibility and small screens
 
 
 @contextmanager
 def inspected(browser, work, routes, width):
-    """The page, in which axe-core may run although the page lets no other script run."""
+    """The page without its content security policy, so that axe-core can run in it."""
     with (
         served(work, routes) as address,
         browser.new_context(bypass_csp=True, viewport={"width": width, "height": 800}) as context,

@@ -1,4 +1,4 @@
-"""Who is let in, and what is served: nothing of the kind below changes or shows a file."""
+"""Which requests the server refuses, without changing or showing any file."""
 
 import json
 import re
@@ -27,10 +27,10 @@ from annotation.app import HOSTS, MOST_ANSWERS, MOST_BYTES, Labelling, build_app
 pytest_plugins = ["labeling_client"]
 
 
-data = small_data  # the fixture, in the place of conftest's
+data = small_data  # this fixture replaces conftest's
 
 
-# who is let in
+# hosts, origins and headers
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ data = small_data  # the fixture, in the place of conftest's
         "",
     ],
 )
-def test_who_comes_by_another_host_name_gets_and_changes_nothing(client, data, host):
+def test_a_request_with_another_host_name_gets_and_changes_nothing(client, data, host):
     before = everything(data)
     for path in ("/", "/state", f"/frames?split=train&sequence={ONE}"):
         told = client.get(path, headers={"host": host})
@@ -69,7 +69,7 @@ def test_who_comes_by_another_host_name_gets_and_changes_nothing(client, data, h
 
 
 @pytest.mark.parametrize("host", [*HOSTS, *(f"{host}:8765" for host in HOSTS), "LOCALHOST:8765"])
-def test_the_machines_own_two_names_are_let_in_at_any_port(client, host):
+def test_localhost_and_127_0_0_1_are_allowed_at_any_port(client, host):
     assert client.get("/state", headers={"host": host}).json()["split"] == "train"
     own = {"host": host, "origin": f"http://{host}", "sec-fetch-site": "same-origin"}
     assert post(client, "/undo", {"split": "train", "time": ""}, **own).status_code == 200
@@ -103,7 +103,7 @@ def test_a_page_of_another_site_gets_and_changes_nothing(client, data, headers):
     assert everything(data) == before
 
 
-def test_no_answer_lets_other_sites_read_it_or_ask_beforehand(client):
+def test_no_response_allows_cross_origin_requests(client):
     foreign = {"origin": "http://evil.example", "access-control-request-method": "POST"}
     asked = client.options("/labels", headers=foreign | {"access-control-request-headers": "x"})
     assert asked.status_code == 403
@@ -111,7 +111,7 @@ def test_no_answer_lets_other_sites_read_it_or_ask_beforehand(client):
         assert not [name for name in told.headers if name.startswith("access-control")]
 
 
-def test_the_bodies_that_the_tests_below_spoil_are_taken_as_they_are(client, data):
+def test_the_unchanged_bodies_of_the_tests_below_are_accepted(client, data):
     before = everything(data)
     for path, body in TAKEN.items():
         assert post(client, path, body).status_code == 200, path
@@ -127,7 +127,7 @@ def test_a_write_without_the_pages_own_header_changes_nothing(client, data):
     assert everything(data) == before
 
 
-def test_what_a_form_could_send_changes_nothing(client, data):
+def test_a_body_that_a_form_could_send_changes_nothing(client, data):
     before = everything(data)
     for path, body in TAKEN.items():
         text = json.dumps(body)
@@ -184,7 +184,7 @@ BAD_NAMES = (
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_name_that_no_scan_found_is_no_sequence(client, data, tmp_path, name):
+def test_a_name_that_no_scan_found_is_refused(client, data, tmp_path, name):
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "00001.jpg").write_bytes(b"a secret")
     (data / "train" / "link").symlink_to(tmp_path / "outside")
@@ -200,7 +200,7 @@ def test_a_name_that_no_scan_found_is_no_sequence(client, data, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [*BAD_NAMES, "Train", "train ", "train/", "sequences", "matches"])
-def test_a_name_that_is_none_of_the_three_is_no_split(client, data, name):
+def test_a_name_other_than_the_three_splits_is_refused(client, data, name):
     before = everything(data)
     for path in ("/state", "/frames", "/repeat", "/agreement"):
         told = client.get(path, params={"split": name, "sequence": ONE})
@@ -210,7 +210,7 @@ def test_a_name_that_is_none_of_the_three_is_no_split(client, data, name):
     assert everything(data) == before
 
 
-def test_a_folder_that_appears_is_served_after_the_next_scan_and_not_before(client, data):
+def test_a_new_folder_is_served_only_after_the_next_scan(client, data):
     client.get("/state")
     write_frames(data, "train", "seq_00005")
     query = {"split": "train", "sequence": "seq_00005"}
@@ -219,7 +219,7 @@ def test_a_folder_that_appears_is_served_after_the_next_scan_and_not_before(clie
     assert client.get("/frames", params=query).status_code == 200
 
 
-def test_hidden_folders_and_files_among_the_sequences_are_none(client, data):
+def test_hidden_folders_and_files_are_not_sequences(client, data):
     folder = data / "train" / "sequences"
     write_frames(data, "train", ".part")
     (folder / "notes.txt").write_text("x")
@@ -251,7 +251,7 @@ def test_hidden_folders_and_files_among_the_sequences_are_none(client, data):
 )
 def test_a_path_that_is_no_route_is_not_found(client, path):
     told = client.get(f"{BASE}{path}")
-    assert told.request.url.raw_path.decode() == path, "not the path that was to be tried"
+    assert told.request.url.raw_path.decode() == path, "the client changed the path"
     assert told.status_code == 404 and told.json() == {"error": "Not Found"}
 
 
@@ -270,7 +270,7 @@ def test_a_body_that_is_too_long_changes_nothing(client, data, path):
     assert everything(data) == before
 
 
-def test_a_body_of_just_the_longest_length_is_taken(client, data):
+def test_a_body_of_exactly_the_maximum_length_is_accepted(client, data):
     body = json.dumps(TAKEN["/labels"]).encode()
     headers = OWN | {"content-type": "application/json; charset=utf-8"}
     told = client.post("/labels", content=body.ljust(MOST_BYTES), headers=headers)
@@ -299,7 +299,7 @@ def test_a_body_of_just_the_longest_length_is_taken(client, data):
     ],
     ids=lambda content: content[:20].decode("latin-1"),
 )
-def test_a_body_that_is_no_request_changes_nothing(client, data, content):
+def test_a_malformed_body_changes_nothing(client, data, content):
     before = everything(data)
     for path in TAKEN:
         headers = OWN | {"content-type": "application/json"}
@@ -342,9 +342,7 @@ def test_a_value_of_the_wrong_kind_changes_nothing(client, data, path, field, va
 @pytest.mark.parametrize(
     ("field", "values"), [("sequence", NO_NAME), ("label", NO_LABEL), ("seen", NO_TEXT)]
 )
-def test_an_answer_of_the_wrong_kind_changes_nothing_nor_do_those_beside_it(
-    client, data, field, values
-):
+def test_an_answer_of_the_wrong_kind_refuses_the_whole_request(client, data, field, values):
     before = everything(data)
     for value in values:
         spoiled = {k: v for k, v in (answer(TWO, "1") | {field: value}).items()}
@@ -370,7 +368,7 @@ def test_a_sequence_twice_in_one_request_changes_nothing(client, data):
     assert everything(data) == before
 
 
-def test_a_thousand_answers_are_taken_at_once_and_not_one_more(data):
+def test_a_request_takes_at_most_a_thousand_answers(data):
     names = [f"seq_{k:05d}" for k in range(1, MOST_ANSWERS + 2)]
     for name in names:
         (data / "test" / "sequences" / name).mkdir(parents=True)
@@ -387,7 +385,7 @@ def test_a_thousand_answers_are_taken_at_once_and_not_one_more(data):
 # headers
 
 
-def test_the_page_runs_its_own_scripts_alone_by_a_nonce_that_no_other_answer_has(client):
+def test_the_page_runs_only_its_own_scripts_with_a_fresh_nonce(client):
     seen = set()
     for _ in range(3):
         told = client.get("/")
@@ -409,7 +407,7 @@ def test_the_page_runs_its_own_scripts_alone_by_a_nonce_that_no_other_answer_has
 POLICY = "content-security-policy"
 
 
-def test_every_answer_is_kept_by_nobody_and_read_by_no_other_site(client, data):
+def test_every_response_is_uncached_and_unreadable_for_other_sites(client, data):
     shutil.rmtree(data / "train" / "sequences" / TWO)
     told = [client.get(path) for path in ("/", "/state", "/agreement?split=train", "/nowhere")]
     told += [client.get(f"/frames?split=train&sequence={name}") for name in (ONE, TWO, "x")]

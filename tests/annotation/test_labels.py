@@ -45,7 +45,7 @@ def written(split_dir):
 
 
 def files(split_dir):
-    """{name: bytes} of all files of the split but the lock, an empty log being none."""
+    """{name: bytes} of the files of a split, without the lock and empty logs."""
     found = {p.name: p.read_bytes() for p in split_dir.iterdir() if p.name != ".labels.lock"}
     return {name: data for name, data in found.items() if data or not name.endswith(".log.csv")}
 
@@ -57,7 +57,7 @@ def full_disk(*_):
 # answers
 
 
-def test_an_answer_is_a_row_of_sequence_and_label_and_nothing_more(split):
+def test_an_answer_is_a_row_of_sequence_and_label(split):
     save(split, seq_1="1", seq_2="0")
     assert written(split) == "sequence,label\nseq_1,1\nseq_2,0\n"
 
@@ -78,7 +78,7 @@ def test_rows_keep_their_order_and_those_without_a_folder_stay(split):
     ],
     ids=["byte-order mark and Windows line ends", "decimals", "quotes", "columns turned round"],
 )
-def test_a_table_that_another_program_saved_is_read_and_goes_on(split, text):
+def test_a_table_saved_by_another_program_can_be_continued(split, text):
     labels_path(split).write_bytes(text)
     assert read_labels(split) == {"a": "1", "b": "0"}
     save(split, c="1")
@@ -86,13 +86,13 @@ def test_a_table_that_another_program_saved_is_read_and_goes_on(split, text):
     assert written(split).startswith("sequence,label\na,1")
 
 
-def test_a_label_as_a_decimal_is_what_the_page_saw_as_a_whole_one(split):
+def test_a_decimal_label_equals_the_integer_one(split):
     labels_path(split).write_text("sequence,label\na,1.0\n")
     assert save_labels(split, [Answer("a", "0", "1")])[1] == {}
     assert written(split) == "sequence,label\na,0\n"
 
 
-def test_no_table_has_no_labels(split):
+def test_a_missing_table_has_no_labels(split):
     assert read_labels(split) == {}
     assert not labels_path(split).exists()
 
@@ -104,14 +104,14 @@ def test_rows_that_contradict_each_other_become_one_on_answering(split):
     assert written(split) == "sequence,label\na,1\nb,1\n"
 
 
-def test_what_stands_there_and_is_no_label_is_seen_and_can_be_answered(split):
+def test_an_invalid_label_is_returned_and_can_be_replaced(split):
     labels_path(split).write_text("sequence,label\na,maybe\n")
     assert read_labels(split) == {"a": "maybe"}
     save(split, a="0")
     assert written(split) == "sequence,label\na,0\n"
 
 
-def test_a_table_of_further_columns_is_refused_and_untouched(split):
+def test_a_table_with_extra_columns_is_refused_and_unchanged(split):
     text = "sequence,label,who\na,1,Anna\n"
     labels_path(split).write_text(text)
     for change in (
@@ -120,19 +120,19 @@ def test_a_table_of_further_columns_is_refused_and_untouched(split):
         lambda: save_repeat(split, "a", "1"),
         lambda: undo(split),
     ):
-        with pytest.raises(UserError, match=r"train.csv has columns besides .*\(who\)"):
+        with pytest.raises(UserError, match=r"train.csv has extra columns \(who\)"):
             change()
     assert files(split) == {"train.csv": text.encode()}
 
 
-def test_a_table_that_is_none_is_refused_and_untouched(split):
+def test_a_file_that_is_not_a_table_is_refused_and_unchanged(split):
     labels_path(split).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="train.csv cannot be read"):
         save_labels(split, [Answer("a", "0", "")])
     assert files(split) == {"train.csv": b"\xff\xfe\x00"}
 
 
-def test_no_label_takes_the_row_away(split):
+def test_an_empty_label_removes_the_row(split):
     save(split, a="1", b="0")
     save(split, a="")
     assert written(split) == "sequence,label\nb,0\n"
@@ -150,7 +150,7 @@ def test_names_of_any_letters_are_kept_in_table_and_log(split, name):
     assert read_labels(split) == {}
 
 
-def test_what_is_answered_is_what_training_reads(data):
+def test_training_reads_the_saved_labels(data):
     expected = {split: table.copy() for split, table in load_splits(data).items()}
     for split, table in expected.items():
         labels_path(data / split).unlink()
@@ -160,7 +160,7 @@ def test_what_is_answered_is_what_training_reads(data):
         pd.testing.assert_frame_equal(table, expected[split])
 
 
-def test_each_answer_is_in_the_log_under_the_time_that_is_told(split):
+def test_each_answer_is_logged_with_the_returned_time(split):
     first = save(split, a="1")
     second = save(split, a="0", b="0")
     assert [tuple(change) for change in read_changes(log_path(labels_path(split)))] == [
@@ -170,7 +170,7 @@ def test_each_answer_is_in_the_log_under_the_time_that_is_told(split):
     ]
 
 
-def test_a_label_that_was_changed_elsewhere_meanwhile_is_kept_and_told(split):
+def test_a_label_changed_elsewhere_meanwhile_is_kept_and_returned(split):
     save(split, a="1", b="1", c="0")
     labels_path(split).write_text("sequence,label\na,0\nb,1\nd,1\n")  # c is gone, d is new
     answers = [Answer("a", "", "1"), Answer("b", "0", "1"), Answer("c", "1", "0")]
@@ -197,13 +197,13 @@ def test_answers_that_are_all_conflicts_write_nothing(split):
 # undo
 
 
-def test_undo_of_the_first_answer_takes_its_row_away(split):
+def test_undo_of_the_first_answer_removes_its_row(split):
     save(split, a="1")
     assert undo(split) == [("a", "", True)]
     assert written(split) == "sequence,label\n" and read_labels(split) == {}
 
 
-def test_undo_goes_back_one_by_one_and_then_says_that_nothing_is_left(split):
+def test_undo_goes_back_one_by_one_until_nothing_is_left(split):
     save(split, a="1")
     save(split, b="0")
     save(split, a="0")
@@ -213,7 +213,7 @@ def test_undo_goes_back_one_by_one_and_then_says_that_nothing_is_left(split):
     assert undo(split) == [] and read_labels(split) == {}
 
 
-def test_undo_takes_back_the_change_that_is_named_and_that_only_once(split):
+def test_undo_takes_back_the_given_change_only_once(split):
     time = save(split, a="1")
     save(split, b="0")
     assert undo(split, time) == [("a", "", True)]
@@ -222,7 +222,7 @@ def test_undo_takes_back_the_change_that_is_named_and_that_only_once(split):
     assert undo(split) == [("b", "", True)]
 
 
-def test_twelve_answers_at_once_are_taken_back_at_once(split):
+def test_twelve_answers_saved_together_are_undone_together(split):
     save(split, seq_3="1")
     save(split, **{f"seq_{k}": "0" for k in range(1, 13)})
     expected = [(f"seq_{k}", "1" if k == 3 else "", True) for k in range(1, 13)]
@@ -230,7 +230,7 @@ def test_twelve_answers_at_once_are_taken_back_at_once(split):
     assert read_labels(split) == {"seq_3": "1"}
 
 
-def test_undo_leaves_what_was_changed_elsewhere_since(split):
+def test_undo_keeps_a_label_changed_elsewhere_since(split):
     save(split, a="1", b="1", c="1")
     labels_path(split).write_text("sequence,label\na,0\nb,1\n")
     assert undo(split) == [("a", "0", False), ("b", "", True), ("c", "", False)]
@@ -238,7 +238,7 @@ def test_undo_leaves_what_was_changed_elsewhere_since(split):
     assert undo(split) == []
 
 
-def test_undo_leaves_a_later_answer_to_the_same_sequence(split):
+def test_undo_keeps_a_later_answer_to_the_same_sequence(split):
     time = save(split, a="1")
     save(split, a="0")
     assert undo(split, time) == [("a", "0", False)]
@@ -282,7 +282,7 @@ def test_labels_from_marks_are_undone_together(split):
 # flags and names
 
 
-def test_flags_are_set_in_order_once_and_taken_off(split):
+def test_flags_are_kept_in_order_without_repeats_and_can_be_removed(split):
     assert read_flags(split) == []
     for name in ("b", 'a, "1"', "b"):
         save_flag(split, name, True)
@@ -303,9 +303,9 @@ def test_class_names_are_non_rally_and_rally_until_others_are_saved(tmp_path):
 
 
 @pytest.mark.parametrize("rows", ["0,a\n", "0,a\n1,\n", "0,a\n1,b\n2,c\n", "no,a\nyes,b\n"])
-def test_class_names_that_are_none_are_refused(tmp_path, rows):
+def test_invalid_class_names_are_refused(tmp_path, rows):
     (tmp_path / "classes.csv").write_text("label,name\n" + rows)
-    with pytest.raises(UserError, match="classes.csv should be label,name"):
+    with pytest.raises(UserError, match="classes.csv must have the three lines label,name"):
         read_class_names(tmp_path)
 
 
@@ -332,7 +332,7 @@ def test_names_of_any_letters_are_sequences(split):
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "ends ", " begins", "tab\t", "r\r", "\u200b"])
-def test_names_that_cannot_stand_in_a_table_are_reported(split, name):
+def test_names_that_cannot_be_in_a_table_are_reported(split, name):
     for each in (name, "seq_1"):
         (split / "sequences" / each).mkdir(parents=True)
     found, problems = list_sequences(split)
@@ -340,7 +340,7 @@ def test_names_that_cannot_stand_in_a_table_are_reported(split, name):
     assert len(problems) == 1 and ascii(name) in problems[0] and "rename it" in problems[0]
 
 
-def test_a_name_that_is_no_unicode_is_reported(split):
+def test_a_name_that_is_not_unicode_is_reported(split):
     (split / "sequences").mkdir()
     try:
         os.mkdir(os.fsencode(split / "sequences") + b"/caf\xe9")
@@ -348,18 +348,18 @@ def test_a_name_that_is_no_unicode_is_reported(split):
         pytest.skip("this disk takes no such name")
     found, problems = list_sequences(split)
     assert found == [] and len(problems) == 1
-    problems[0].encode()  # it can be shown
+    problems[0].encode()  # it can be encoded, so printed
 
 
-def test_no_folder_of_sequences_is_said(split):
+def test_a_missing_folder_of_sequences_is_reported(split):
     found, problems = list_sequences(split)
-    assert found == [] and "there is no folder" in problems[0]
+    assert found == [] and "no such folder: " in problems[0]
     (split / "sequences").touch()
     with pytest.raises(UserError, match="sequences"):
         list_sequences(split)
 
 
-# disks, and others at work
+# full disks, and other processes
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
@@ -416,7 +416,7 @@ def test_an_undo_on_a_full_disk_can_be_done_later(split, monkeypatch):
     assert undo(split) == [("a", "", True)]
 
 
-def test_a_torn_last_line_of_the_log_is_passed_over_and_mended(split):
+def test_a_truncated_last_line_of_the_log_is_skipped_and_replaced(split):
     save(split, 羽毛球="1")
     log = log_path(labels_path(split))
     whole = log.read_bytes()
@@ -429,7 +429,7 @@ def test_a_torn_last_line_of_the_log_is_passed_over_and_mended(split):
         log.write_bytes(whole)
 
 
-def test_another_that_holds_the_table_for_long_is_named(split, monkeypatch):
+def test_a_lock_that_another_process_keeps_is_named(split, monkeypatch):
     monkeypatch.setattr(labels, "PATIENCE_SEC", 0.1)
     held, done = threading.Event(), threading.Event()
 
@@ -448,7 +448,7 @@ def test_another_that_holds_the_table_for_long_is_named(split, monkeypatch):
     save(split, a="1")
 
 
-def test_collecting_at_the_same_time_holds_no_answer_up(split, monkeypatch):
+def test_collecting_at_the_same_time_does_not_delay_answers(split, monkeypatch):
     monkeypatch.setattr(labels, "PATIENCE_SEC", 0.1)
     with one_writer(split):
         save(split, a="1")
@@ -489,12 +489,12 @@ def test_four_processes_at_once_lose_no_answer(split):
 
 
 @pytest.mark.alone
-def test_30_kills_at_random_moments_lose_no_answer_that_was_told(split):
+def test_30_kills_at_random_moments_lose_no_confirmed_answer(split):
     assert kill_labeling("kill", split, 30) > 25
 
 
 @pytest.mark.parametrize("moment", ["before the log", "before the table", "before its name"])
-def test_a_kill_between_log_and_table_leaves_an_answer_to_be_given_again(
+def test_after_a_kill_between_log_and_table_the_answer_can_be_given_again(
     split, monkeypatch, moment
 ):
     def killed(*_):

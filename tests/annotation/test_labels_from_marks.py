@@ -15,7 +15,7 @@ ADDRESS = watch_address("RseCk0mwFE8")
 
 
 def collect(data, video, starts, split="train", frames=30, fps="30"):
-    """Sequences of empty frames from these seconds of a video, and their rows; their names."""
+    """Writes sequences of empty frames from these seconds of a video; returns their names."""
     table = data / split / "sequences.csv"
     table.parent.mkdir(parents=True, exist_ok=True)
     rows = table.read_text().splitlines() if table.exists() else ["sequence,video,start_sec,fps"]
@@ -31,7 +31,7 @@ def collect(data, video, starts, split="train", frames=30, fps="30"):
 
 
 def mark(data, name, *marks):
-    """The marks of a match, in the place of those it has."""
+    """Replaces the marks of a match."""
     path = marks_path(data, name)
     save_marks(path, list(marks), read_marks(path), 10_000)
 
@@ -68,9 +68,9 @@ def test_half_a_sequence_in_a_rally_is_enough_and_less_is_not(mark, label):
     assert label_of(10, 11, [mark]) == label
 
 
-def test_half_is_half_whatever_rounding_does_to_it():
+def test_half_is_enough_despite_rounding():
     for ms in range(0, 2_000_000, 1234):
-        start, half = ms / 1000, (ms + 600) / 1000  # of 30 frames at 25 a second
+        start, half = ms / 1000, (ms + 600) / 1000  # half of 30 frames at 25 fps is 0.6 s
         assert label_of(start, start + 30 / 25, [(half, half + 9)]) == 1, start
         assert label_of(start, start + 30 / 25, [(half + 0.001, half + 9)]) == 0, start
 
@@ -80,7 +80,7 @@ def test_two_pieces_of_rallies_count_together():
     assert label_of(10, 11, [(9, 10.25), (10.76, 12)]) == 0
 
 
-def test_sequences_get_the_label_of_where_they_lie(root):
+def test_sequences_inside_rallies_get_label_1(root):
     names = collect(root, "final.mp4", ["0", "9.5", "10.501", "15", "19.4", "20", "30"])
     mark(root, "final", (10, 20))
     [found] = label_from_matches(root)
@@ -97,7 +97,7 @@ def test_sequences_that_touch_an_edge_do_not_straddle_it(root):
     assert list(read_labels(root / "train").values()) == ["0", "1", "1", "0"]
 
 
-def test_a_persons_label_is_kept_and_told_where_it_differs(root):
+def test_a_manual_label_is_kept_and_listed_if_it_differs(root):
     names = collect(root, "final.mp4", ["0", "12", "14"])
     save_labels(root / "train", [Answer(names[0], "1", ""), Answer(names[1], "1", "")])
     mark(root, "final", (10, 20))
@@ -106,7 +106,7 @@ def test_a_persons_label_is_kept_and_told_where_it_differs(root):
     assert read_labels(root / "train") == dict.fromkeys(names, "1")
 
 
-def test_a_label_from_another_program_is_a_persons(root):
+def test_a_label_from_another_program_counts_as_manual(root):
     names = collect(root, "final.mp4", ["0"])
     (root / "train" / "train.csv").write_text(f"sequence,label\n{names[0]},1.0\n")
     mark(root, "final", (10, 20))
@@ -115,7 +115,7 @@ def test_a_label_from_another_program_is_a_persons(root):
     assert read_labels(root / "train") == {names[0]: "1"}
 
 
-def test_labels_from_marks_follow_the_marks(root):
+def test_labels_from_marks_change_with_the_marks(root):
     names = collect(root, "final.mp4", ["0", "12"])
     mark(root, "final", (10, 20))
     label_from_matches(root)
@@ -125,7 +125,7 @@ def test_labels_from_marks_follow_the_marks(root):
     assert (found.labelled, found.kept) == (2, 0)
 
 
-def test_doing_it_again_writes_nothing(root):
+def test_labelling_again_writes_nothing(root):
     collect(root, "final.mp4", ["0", "12"])
     mark(root, "final", (10, 20))
     first = label_from_matches(root)
@@ -136,7 +136,7 @@ def test_doing_it_again_writes_nothing(root):
     assert {change.what for change in read_changes(log)} == {"marks"}
 
 
-def test_a_label_from_marks_that_a_person_confirms_is_a_persons_until_undone(root):
+def test_a_label_from_marks_that_a_person_confirms_is_manual_until_undone(root):
     names = collect(root, "final.mp4", ["12", "14"])
     mark(root, "final", (10, 20))
     label_from_matches(root)
@@ -150,7 +150,7 @@ def test_a_label_from_marks_that_a_person_confirms_is_a_persons_until_undone(roo
     assert read_labels(root / "train") == dict.fromkeys(names, "0")
 
 
-def test_a_label_from_marks_that_a_person_changed_is_a_persons(root):
+def test_a_label_from_marks_that_a_person_changed_is_manual(root):
     names = collect(root, "final.mp4", ["12"])
     mark(root, "final", (10, 20))
     label_from_matches(root)
@@ -159,7 +159,7 @@ def test_a_label_from_marks_that_a_person_changed_is_a_persons(root):
     assert read_labels(root / "train") == {names[0]: "0"}
 
 
-def test_a_label_from_marks_that_another_program_changed_is_a_persons(root):
+def test_a_label_from_marks_that_another_program_changed_is_manual(root):
     names = collect(root, "final.mp4", ["12"])
     mark(root, "final", (10, 20))
     label_from_matches(root)
@@ -168,7 +168,7 @@ def test_a_label_from_marks_that_another_program_changed_is_a_persons(root):
     assert read_labels(root / "train") == {names[0]: "0"}
 
 
-def test_an_answer_that_comes_in_the_meantime_is_kept(root, monkeypatch):
+def test_an_answer_saved_in_the_meantime_is_kept(root, monkeypatch):
     names = collect(root, "final.mp4", ["12", "14"])
     mark(root, "final", (10, 20))
 
@@ -182,7 +182,7 @@ def test_an_answer_that_comes_in_the_meantime_is_kept(root, monkeypatch):
     assert read_labels(root / "train") == dict(zip(names, "01", strict=True))
 
 
-def test_until_sec_takes_back_what_marks_had_made_of_later_ones(root):
+def test_until_sec_removes_later_labels_from_marks(root):
     names = collect(root, "final.mp4", ["12", "40", "50"])
     mark(root, "final", (10, 20))
     save_labels(root / "train", [Answer(names[2], "0", "")])
@@ -208,7 +208,7 @@ def test_a_sequence_without_frames_gets_no_label(root):
     assert read_labels(root / "train") == {}
 
 
-def test_until_sec_leaves_out_what_ends_later(root):
+def test_until_sec_skips_sequences_that_end_later(root):
     names = collect(root, "final.mp4", ["0", "12", "12.001", "30"])
     mark(root, "final", (10, 20))
     [found] = label_from_matches(root, until_sec=13.0)
@@ -216,13 +216,13 @@ def test_until_sec_leaves_out_what_ends_later(root):
     assert (found.labelled, found.after_last) == (2, 0)
 
 
-def test_what_comes_after_the_last_rally_is_counted(root):
+def test_sequences_after_the_last_rally_are_counted(root):
     collect(root, "final.mp4", ["0", "19.5", "20", "25", "30"])
     mark(root, "final", (5, 6), (10, 20))
     assert label_from_matches(root)[0].after_last == 3
 
 
-def test_a_match_without_rallies_is_class_0_once_it_is_said_how_far(root):
+def test_a_match_without_rallies_is_labelled_0_only_with_until_sec(root):
     names = collect(root, "final.mp4", ["0", "5"])
     marks_path(root, "final").parent.mkdir()
     marks_path(root, "final").write_text("start_sec,end_sec\n")
@@ -236,7 +236,7 @@ def test_a_match_without_rallies_is_class_0_once_it_is_said_how_far(root):
 @pytest.mark.parametrize(
     ("frames", "fps", "length"), [(30, "25", 1.2), (16, "8", 2.0), (60, "59.94", 1.001)]
 )
-def test_a_sequence_is_as_long_as_its_frames_at_its_rate(root, frames, fps, length):
+def test_the_length_of_a_sequence_is_its_frames_over_its_frame_rate(root, frames, fps, length):
     collect(root, "final.mp4", ["8.0", "8.0"], frames=frames, fps=fps)
     mark(root, "final", (8 + length / 2 - 0.001, 20))
     label_from_matches(root)
@@ -246,14 +246,14 @@ def test_a_sequence_is_as_long_as_its_frames_at_its_rate(root, frames, fps, leng
     assert set(read_labels(root / "train").values()) == {"0"}
 
 
-def test_a_rate_of_nothing_is_one_clear_error(root):
+def test_a_frame_rate_of_0_is_an_error(root):
     collect(root, "final.mp4", ["8.0"], fps="0")
     mark(root, "final", (8, 20))
     with pytest.raises(UserError, match="fps"):
         label_from_matches(root)
 
 
-def test_rows_without_a_folder_are_passed_over(root):
+def test_rows_without_a_folder_are_skipped(root):
     names = collect(root, "final.mp4", ["12", "14"])
     shutil.rmtree(root / "train" / "sequences" / names[0])
     mark(root, "final", (10, 20))
@@ -273,7 +273,7 @@ def test_only_sequences_of_the_marked_match_are_labelled_in_every_split(root):
     assert read_labels(root / "test") == {"seq_00001": "0"}
 
 
-def test_one_match_can_be_asked_for(root):
+def test_one_match_can_be_chosen(root):
     collect(root, "final.mp4", ["12"])
     collect(root, "semi.mp4", ["12"])
     mark(root, "final", (10, 20))
@@ -285,7 +285,7 @@ def test_one_match_can_be_asked_for(root):
 @pytest.mark.parametrize(
     "form", [ADDRESS, "https://youtu.be/RseCk0mwFE8", "videos/RseCk0mwFE8.mp4"]
 )
-def test_marks_named_by_a_youtube_id_are_of_that_video_whatever_it_is_called(root, form):
+def test_marks_named_by_a_youtube_id_belong_to_that_video_under_any_name(root, form):
     collect(root, form, ["12"])
     mark(root, match_name(ADDRESS), (10, 20))
     own(root, RseCk0mwFE8="videos/RseCk0mwFE8.mp4")
@@ -294,17 +294,19 @@ def test_marks_named_by_a_youtube_id_are_of_that_video_whatever_it_is_called(roo
     assert read_labels(root / "train") == {"seq_00001": "1"}
 
 
-def test_marks_of_two_videos_of_one_stem_are_asked_about(root):
+def test_marks_that_could_belong_to_two_videos_are_refused(root):
     collect(root, "a/final.mp4", ["12"])
     collect(root, "b/final.mp4", ["12"], split="test")
     mark(root, "final", (10, 20))
-    with pytest.raises(UserError, match="final.csv: .* a/final.mp4, b/final.mp4.*--from-match"):
+    with pytest.raises(
+        UserError, match="final.csv could .* a/final.mp4, b/final.mp4;.*--from-match"
+    ):
         label_from_matches(root)
     assert label_from_matches(root, str(root / "b" / "final.mp4"))[0].split == "test"
     assert read_labels(root / "train") == {} and read_labels(root / "test") == {"seq_00001": "1"}
 
 
-def test_marks_of_two_videos_of_one_stem_are_their_owners(root):
+def test_marks_belong_to_the_noted_one_of_two_videos(root):
     collect(root, "a/final.mp4", ["12"])
     collect(root, "b/final.mp4", ["12"])
     mark(root, "final", (10, 20))
@@ -313,17 +315,17 @@ def test_marks_of_two_videos_of_one_stem_are_their_owners(root):
     assert read_labels(root / "train") == {"seq_00002": "1"}
 
 
-def test_marks_of_another_file_that_is_still_there_label_nothing(root):
+def test_marks_of_another_existing_file_label_nothing(root):
     collect(root, "a/final.mp4", ["12"])
     for folder in ("a", "b"):
         (root / folder).mkdir()
         (root / folder / "final.mp4").touch()
     mark(root, "final", (10, 20))
-    own(root, final="b/final.mp4")  # which nothing was collected from
+    own(root, final="b/final.mp4")  # nothing was collected from it
     assert label_from_matches(root) == [] and read_labels(root / "train") == {}
 
 
-def test_marks_of_a_file_that_was_moved_since_it_was_collected_are_its_own(root):
+def test_a_file_moved_since_collecting_keeps_its_marks(root):
     collect(root, "final.mp4", ["12"])
     (root / "videos").mkdir()
     (root / "videos" / "final.mp4").touch()
@@ -332,19 +334,19 @@ def test_marks_of_a_file_that_was_moved_since_it_was_collected_are_its_own(root)
     assert label_from_matches(root)[0].labelled == 1
 
 
-def test_no_marks_are_said(root):
+def test_missing_marks_are_an_error(root):
     collect(root, "final.mp4", ["12"])
-    with pytest.raises(UserError, match="no marks in .*matches: first labeling.py --match"):
+    with pytest.raises(UserError, match="no marks in .*matches; first run labeling.py --match"):
         label_from_matches(root)
     mark(root, "final", (10, 20))
     with pytest.raises(UserError, match="no marks of .*another.mp4 in .*matches"):
         label_from_matches(root, str(root / "another.mp4"))
 
 
-def test_marks_that_somebody_spoilt_label_nothing(root):
+def test_invalid_marks_label_nothing(root):
     collect(root, "final.mp4", ["12"])
     mark(root, "final", (10, 20))
     marks_path(root, "final").write_text("start_sec,end_sec\n10,ten\n")
-    with pytest.raises(UserError, match="final.csv: 10,ten are not two numbers"):
+    with pytest.raises(UserError, match="final.csv: the row 10,ten must be two numbers"):
         label_from_matches(root)
     assert read_labels(root / "train") == {}

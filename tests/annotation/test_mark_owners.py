@@ -1,4 +1,4 @@
-"""Whose marks a table is, also where files were moved or share a name."""
+"""Which video a table of marks belongs to, even if files were moved or share a name."""
 
 import threading
 
@@ -33,7 +33,7 @@ def test_claiming_again_changes_nothing(tmp_path):
     assert (data / "marked.csv").stat().st_mtime_ns == before
 
 
-def test_further_columns_of_marked_csv_stay_on_claiming(tmp_path):
+def test_extra_columns_of_marked_csv_are_kept(tmp_path):
     data, video = tmp_path / "Data", video_at(tmp_path / "final.mp4")
     data.mkdir()
     (data / "marked.csv").write_text("name,video,by\nfinal,videos/final.mp4,Ann\nsemi,s.mp4,Bo\n")
@@ -47,12 +47,12 @@ def test_further_columns_of_marked_csv_stay_on_claiming(tmp_path):
     ]
 
 
-def test_a_video_that_nobody_has_noted_is_the_owner_of_the_table_of_its_name(tmp_path):
+def test_without_a_note_a_table_belongs_to_the_video_of_its_name(tmp_path):
     owners = read_owners(tmp_path).with_owner("videos/final.mp4")
     assert owners.video_by_table == {"final": "videos/final.mp4"}
 
 
-def test_another_file_of_the_same_name_is_refused_while_the_first_is_there(tmp_path):
+def test_another_file_of_the_same_name_is_refused_while_the_first_exists(tmp_path):
     data = tmp_path / "Data"
     first = video_at(data / "videos" / "final.mp4")
     others = video_at(tmp_path / "final.mp4"), video_at(data / "videos" / "final.mkv")
@@ -82,7 +82,7 @@ def test_two_copies_of_one_youtube_video_share_their_marks(tmp_path):
     assert claim_table(data, first).name == "RseCk0mwFE8.csv"
 
 
-def test_names_claimed_at_once_are_all_noted(tmp_path):
+def test_names_claimed_at_the_same_time_are_all_noted(tmp_path):
     data = tmp_path / "Data"
     videos = [video_at(tmp_path / f"{k}.mp4") for k in range(8)]
     threads = [threading.Thread(target=claim_table, args=(data, video)) for video in videos]
@@ -106,29 +106,29 @@ def mark(data, *names):
         marks_path(data, name).with_suffix(".log.csv").touch()
 
 
-def test_a_table_is_of_the_only_video_of_its_name(tmp_path):
+def test_a_table_belongs_to_the_only_video_of_its_name(tmp_path):
     owners = read_owners(tmp_path)
     assert owners.owner_among("final", ["a/final.mp4", "a/semi.mp4"]) == "a/final.mp4"
     assert owners.owner_among("final", ["a/semi.mp4"]) is None
 
 
-def test_a_table_that_could_be_of_two_videos_is_asked_about(tmp_path):
+def test_a_table_that_could_belong_to_two_videos_is_refused_unless_noted(tmp_path):
     videos = ["b/final.mp4", "a/final.mp4"]
     with pytest.raises(
-        UserError, match="final.csv: these could be .* of a/final.mp4, b/final.mp4; open"
+        UserError, match="final.csv could belong to any of a/final.mp4, b/final.mp4; open"
     ):
         read_owners(tmp_path).owner_among("final", videos)
     note(tmp_path, final="b/final.mp4")
     assert read_owners(tmp_path).owner_among("final", videos) == "b/final.mp4"
 
 
-def test_a_note_in_full_or_relative_to_the_data_folder_is_the_same(tmp_path):
+def test_an_absolute_note_equals_one_relative_to_the_data_folder(tmp_path):
     video_at(tmp_path / "a" / "final.mp4")
     note(tmp_path, final=tmp_path / "a" / "final.mp4")
     assert read_owners(tmp_path).owner_among("final", ["a/final.mp4"]) == "a/final.mp4"
 
 
-def test_the_marks_of_a_file_that_is_there_are_of_no_other_that_is_there(tmp_path):
+def test_marks_of_an_existing_file_belong_to_no_other_existing_file(tmp_path):
     video_at(tmp_path / "a" / "final.mp4")
     video_at(tmp_path / "b" / "final.mp4")
     note(tmp_path, final="b/final.mp4")
@@ -138,7 +138,7 @@ def test_the_marks_of_a_file_that_is_there_are_of_no_other_that_is_there(tmp_pat
 
 
 @pytest.mark.parametrize(("size", "owner"), [("4", "final.mp4"), ("", "final.mp4"), ("5", None)])
-def test_a_collected_file_that_was_moved_is_known_by_its_size(tmp_path, size, owner):
+def test_a_moved_collected_file_is_recognised_by_its_size(tmp_path, size, owner):
     video_at(tmp_path / "videos" / "final.mp4").write_bytes(b"film")
     note(tmp_path, final="videos/final.mp4")
     columns = "split,video,bytes,sha256,duration_sec"
@@ -146,9 +146,9 @@ def test_a_collected_file_that_was_moved_is_known_by_its_size(tmp_path, size, ow
     assert read_owners(tmp_path).owner_among("final", ["final.mp4"]) == owner
 
 
-def test_detection_takes_the_marks_of_a_video_that_was_moved_as_labelling_does(tmp_path):
+def test_detection_finds_the_marks_of_a_moved_video(tmp_path):
     mark(tmp_path, "final", "semi")
     video_at(tmp_path / "videos" / "final.mp4")
-    note(tmp_path, final="final.mp4")  # where it was when it was marked
+    note(tmp_path, final="final.mp4")  # its path when it was marked
     tables = tables_by_video(tmp_path, ["videos/final.mp4", "other.mp4"])
     assert tables == {"videos/final.mp4": marks_path(tmp_path, "final")}

@@ -1,4 +1,4 @@
-"""Playing a whole match, and its marks, by the server's routes."""
+"""The requests of the marking page: the video, its frames, marks and the copy."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ SLOW_THEN_FAST = "settb=1/90000,setpts='if(lt(N,50),N/25,2+(N-50)/50)/TB'"
 pytest_plugins = ["labeling_client"]
 
 
-data = small_data  # the fixture, in the place of conftest's
+data = small_data  # this fixture replaces conftest's
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def film(tmp_path_factory):
 
 @pytest.fixture
 def match_file(film, tmp_path):
-    """2 s at 30 fps that browsers play."""
+    """A video of 2 s at 30 fps that browsers can play."""
     return shutil.copy(film, tmp_path / "final.mp4")
 
 
@@ -56,7 +56,7 @@ def table_of(data):
     return path.read_text() if path.exists() else None
 
 
-def test_the_video_comes_whole_or_in_the_part_that_is_asked_for(data, match_file):
+def test_the_video_is_sent_whole_or_in_the_requested_range(data, match_file):
     whole, (_, client) = match_file.read_bytes(), serve_match(data, match_file)
     told = client.get("/video")
     assert told.status_code == 200 and told.content == whole
@@ -77,7 +77,7 @@ def test_the_video_comes_whole_or_in_the_part_that_is_asked_for(data, match_file
 
 
 @pytest.mark.parametrize("asked", ["bytes={size}-", "bytes=99999999-"])
-def test_a_part_beyond_the_end_of_the_video_cannot_be_had(data, match_file, asked):
+def test_a_range_beyond_the_end_of_the_video_is_refused(data, match_file, asked):
     size, (_, client) = match_file.stat().st_size, serve_match(data, match_file)
     told = client.get("/video", headers={"range": asked.format(size=size)})
     assert told.status_code == 416 and told.headers["content-range"] == f"bytes */{size}"
@@ -86,12 +86,12 @@ def test_a_part_beyond_the_end_of_the_video_cannot_be_had(data, match_file, aske
 @pytest.mark.parametrize(
     "asked", ["bytes=9-3", "bytes=x-y", "lines=0-1", "bytes=", "bytes=--1", "0-9", "bytes=-0"]
 )
-def test_a_part_that_makes_no_sense_is_no_failure_of_the_server(data, match_file, asked):
+def test_an_invalid_range_does_not_fail_the_server(data, match_file, asked):
     told = serve_match(data, match_file)[1].get("/video", headers={"range": asked})
     assert told.status_code in (200, 400, 416)
 
 
-def test_a_video_that_is_removed_meanwhile_is_an_error_that_says_so(data, match_file):
+def test_a_video_removed_meanwhile_is_an_error(data, match_file):
     _, client = serve_match(data, match_file)
     match_file.unlink()
     for path in ("/match", "/video"):
@@ -141,12 +141,16 @@ def test_the_neighbour_is_the_next_frame_also_where_the_rate_changes(data, tmp_p
     ]:
         told = neighbour(client, sec, frames).json()["sec"]
         assert told == pytest.approx(expected[frame], abs=0.001), (sec, frames)
-    for sec, frames in [(2.98, 1), (1e300, 1), (2.98, 10**30)]:  # the end is one beyond the last
+    for sec, frames in [
+        (2.98, 1),
+        (1e300, 1),
+        (2.98, 10**30),
+    ]:  # the end of the match follows the last frame
         assert neighbour(client, sec, frames).json()["sec"] == pytest.approx(3.0, abs=0.021)
 
 
 @pytest.mark.parametrize("name", ["ntsc.mp4", "ntsc.mkv"])
-def test_step_by_step_every_frame_comes_by_and_none_twice(data, tmp_path, name):
+def test_stepping_visits_every_frame_once(data, tmp_path, name):
     path = write_video(tmp_path / name, "60000/1001", 50)
     with av.open(path) as container:
         packets = [p for p in container.demux(video=0) if p.pts is not None]
@@ -179,7 +183,7 @@ def test_step_by_step_every_frame_comes_by_and_none_twice(data, tmp_path, name):
         ("1", "nan"),
     ],
 )
-def test_a_neighbour_of_what_is_no_time_is_refused(data, match_file, sec, frames):
+def test_a_neighbour_of_an_invalid_time_is_refused(data, match_file, sec, frames):
     _, client = serve_match(data, match_file)
     told = neighbour(client, sec, frames)
     assert told.status_code == 400 and list(told.json()) == ["error"]
@@ -190,7 +194,7 @@ def mark(client, marks, seen=()):
     return post(client, "/marks", {"marks": marks, "seen": list(seen)})
 
 
-def test_marks_are_on_disk_once_they_are_told_so_and_undo_takes_them_back(data, match_file):
+def test_confirmed_marks_are_on_disk_and_undo_takes_them_back(data, match_file):
     _, client = serve_match(data, match_file)
     first = mark(client, [[1, 1.5], [0.1234, 0.5]]).json()
     assert first["marks"] == [[0.123, 0.5], [1.0, 1.5]] and first["time"]
@@ -205,7 +209,7 @@ def test_marks_are_on_disk_once_they_are_told_so_and_undo_takes_them_back(data, 
         assert post(client, "/marks/undo", {"time": time_named}).json() == {"marks": None}
 
 
-def test_marks_that_were_edited_meanwhile_stay_and_are_told(data, match_file):
+def test_marks_edited_meanwhile_are_kept_and_returned(data, match_file):
     _, client = serve_match(data, match_file)
     mark(client, [[0, 0.5]])
     edited = "start_sec,end_sec\n1.000,1.250\n"
@@ -223,11 +227,11 @@ def test_marks_that_were_edited_meanwhile_stay_and_are_told(data, match_file):
         ([[1, 1]], "after its start"),
         ([[1.5, 1]], "after its start"),
         ([[-0.5, 1]], "0.500"),
-        ([[1, 2.5]], "the match at 2.000 s"),
-        ([[1, 1e300]], "the match at"),
+        ([[1, 2.5]], "the match ends at 2.000 s"),
+        ([[1, 1e300]], "the match ends at"),
     ],
 )
-def test_marks_that_can_be_no_rallies_are_refused_and_change_nothing(data, match_file, marks, why):
+def test_impossible_marks_are_refused_and_change_nothing(data, match_file, marks, why):
     _, client = serve_match(data, match_file)
     mark(client, [[0, 0.5]])
     before = everything(data)
@@ -266,7 +270,7 @@ def test_marks_of_the_wrong_kind_change_nothing(data, match_file, marks):
     check_marks_refused(data, client, marks)
 
 
-def test_marks_with_a_whole_number_beyond_every_float_change_nothing(data, match_file):
+def test_marks_with_an_integer_too_large_for_a_float_change_nothing(data, match_file):
     _, client = serve_match(data, match_file)
     check_marks_refused(data, client, f"[[0, 1{'0' * 400}]]")
 
@@ -280,7 +284,7 @@ def check_marks_refused(data, client, marks):
     assert everything(data) == before
 
 
-def test_the_routes_of_a_match_are_closed_to_other_sites_too(data, match_file):
+def test_the_requests_of_a_match_are_refused_from_other_sites_too(data, match_file):
     _, client = serve_match(data, match_file)
     before = everything(data.parent)
     for path in ("/match", "/video", "/neighbour?sec=0&frames=1"):
@@ -297,7 +301,7 @@ def test_the_routes_of_a_match_are_closed_to_other_sites_too(data, match_file):
     assert everything(data.parent) == before
 
 
-def test_a_full_disk_leaves_the_marks(data, match_file, monkeypatch):
+def test_a_full_disk_keeps_the_marks(data, match_file, monkeypatch):
     _, client = serve_match(data, match_file)
     mark(client, [[0, 0.5]])
     before = everything(data)
@@ -323,7 +327,7 @@ def test_proposals_that_a_mark_overlaps_are_not_shown(data, match_file, tmp_path
     assert table_of(data).count("\n") == 4
 
 
-def test_proposals_without_an_end_are_an_error_that_names_the_table(data, match_file, tmp_path):
+def test_infinite_proposals_are_an_error_that_names_the_table(data, match_file, tmp_path):
     table = tmp_path / "found.csv"
     table.write_text("start_sec,end_sec\n0,inf\n")
     with pytest.raises(UserError, match="found.csv"):
@@ -331,7 +335,7 @@ def test_proposals_without_an_end_are_an_error_that_names_the_table(data, match_
 
 
 def wait_until(client, true_of, sec=20):
-    """What /match told until true_of one of it."""
+    """The answers of /match, up to the first one for which true_of holds."""
     told, until = [client.get("/match").json()], time.monotonic() + sec
     while not true_of(told[-1]):
         assert time.monotonic() < until, told[-1]
@@ -340,7 +344,7 @@ def wait_until(client, true_of, sec=20):
     return told
 
 
-def test_a_match_that_browsers_do_not_play_gets_a_copy_that_is_played_then(data, tmp_path):
+def test_a_match_that_browsers_cannot_play_gets_a_copy(data, tmp_path):
     path = write_video(tmp_path / "final.mkv", "30", 300)
     _, client = serve_match(data, path)
     with client:
@@ -362,7 +366,7 @@ def test_a_match_that_browsers_do_not_play_gets_a_copy_that_is_played_then(data,
     assert {p.name for p in tmp_path.iterdir()} == {"Data", "final.mkv", "final.mkv.proxy.mp4"}
 
 
-def test_a_copy_that_is_being_made_is_not_begun_again(data, tmp_path, monkeypatch):
+def test_a_copy_that_is_being_made_is_not_started_again(data, tmp_path, monkeypatch):
     path, go_on, made = write_video(tmp_path / "final.mkv", "30", 30), threading.Event(), []
 
     def slow(video, on_progress):
@@ -380,7 +384,7 @@ def test_a_copy_that_is_being_made_is_not_begun_again(data, tmp_path, monkeypatc
     assert made == [path]
 
 
-def test_a_copy_that_cannot_be_made_is_told_and_can_be_tried_again(data, tmp_path, monkeypatch):
+def test_a_failed_copy_is_reported_and_can_be_retried(data, tmp_path, monkeypatch):
     path = write_video(tmp_path / "final.mkv", "30", 30)
 
     def fails(video, on_progress):
@@ -396,11 +400,11 @@ def test_a_copy_that_cannot_be_made_is_told_and_can_be_tried_again(data, tmp_pat
     assert wait_until(client, lambda now: now["ready"])[-1]["error"] == ""
 
 
-def test_the_end_of_the_server_ends_the_making_and_leaves_nothing_half_made(data, tmp_path):
+def test_stopping_the_server_stops_the_copy_and_leaves_no_partial_file(data, tmp_path):
     path = write_video(tmp_path / "final.mkv", "30", 30)
     match, client = serve_match(data, path)
     match.stopped.set()
     post(client, "/proxy", {})
     told = wait_until(client, lambda now: now["error"] and now["progress"] is None)[-1]
-    assert "the server was ended" in told["error"] and not told["ready"]
+    assert "the server was stopped" in told["error"] and not told["ready"]
     assert {p.name for p in tmp_path.iterdir()} == {"Data", "final.mkv"}

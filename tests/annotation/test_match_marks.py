@@ -14,7 +14,7 @@ from annotation.match_marks import (
 )
 from files import UserError
 
-LONG = 600.0  # seconds, of the match
+LONG = 600.0  # length of the match in seconds
 
 
 @pytest.fixture
@@ -23,23 +23,23 @@ def table(tmp_path):
 
 
 def save(table, *marks):
-    """Marks in the place of those that are there; the change's name."""
+    """Replaces the marks; returns the time of the change."""
     time, now = save_marks(table, list(marks), read_marks(table), LONG)
     assert time and now == sorted(marks)
     return time
 
 
 def files(table):
-    """{name: bytes} of what lies beside the table, but the lock; an empty log is none."""
+    """{name: bytes} of the files beside the table, without the lock and empty logs."""
     found = {p.name: p.read_bytes() for p in table.parent.iterdir() if p.suffix != ".lock"}
     return {name: data for name, data in found.items() if data or not name.endswith(".log.csv")}
 
 
-# what can be a match's rallies
+# valid and invalid rallies
 
 
 @pytest.mark.parametrize("marks", [[], [(0, 1)], [(5.5, 9), (0, 2)], [(1, 2), (2, 3)], [(0, 600)]])
-def test_rallies_in_any_order_that_touch_at_most_are_accepted(marks):
+def test_rallies_in_any_order_that_do_not_overlap_are_accepted(marks):
     check_marks(marks, LONG)
 
 
@@ -56,16 +56,16 @@ def test_rallies_in_any_order_that_touch_at_most_are_accepted(marks):
         ([(-0.001, 3)], "from -0.001 to 3.000 s"),
         ([(float("nan"), 3)], "from nan to 3.000 s"),
         ([(3, float("nan"))], "from 3.000 to nan s"),
-        ([(1, 2), (599, 600.01)], "ends at 600.010 s, and the match at 600.000"),
+        ([(1, 2), (599, 600.01)], "ends at 600.010 s, but the match ends at 600.000"),
         ([(599, float("inf"))], "ends at inf s"),
     ],
 )
-def test_what_cannot_be_rallies_is_refused_by_its_times(marks, message):
+def test_impossible_rallies_are_refused_with_their_times(marks, message):
     with pytest.raises(UserError, match=message):
         check_marks(marks, LONG)
 
 
-def test_what_cannot_be_rallies_is_not_saved(table):
+def test_impossible_rallies_are_not_saved(table):
     save(table, (1.0, 5.0))
     before = files(table)
     for wrong in ([(1, 5), (4, 6)], [(5, 4)], [(599, 601)], [(1.0001, 1.0004)]):
@@ -92,17 +92,17 @@ def test_times_are_kept_to_the_millisecond(table):
     assert all(type(sec) is float for mark in read_marks(table) for sec in mark)
 
 
-def test_no_table_has_no_marks(table):
+def test_a_missing_table_has_no_marks(table):
     assert read_marks(table) == []
 
 
-def test_all_marks_can_be_taken_away(table):
+def test_all_marks_can_be_removed(table):
     save(table, (1.0, 5.0))
     save(table)
     assert table.read_text() == "start_sec,end_sec\n" and read_marks(table) == []
 
 
-def test_a_table_saved_by_hand_is_read_in_order(table):
+def test_a_table_written_by_hand_is_read_in_order(table):
     table.parent.mkdir(parents=True)
     table.write_bytes(b"\xef\xbb\xbfend_sec,start_sec,note\r\n9, 7.25,good\r\n\r\n2.00049,1,\r\n")
     assert read_marks(table) == [(1.0, 2.0), (7.25, 9.0)]
@@ -111,16 +111,16 @@ def test_a_table_saved_by_hand_is_read_in_order(table):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("1,2\nthree,4\n", "three,4 are not two numbers"),
-        ("1,2\n3,\n", "3, are not two numbers"),
-        ("1,nan\n", "1,nan are not two numbers"),
-        ("0:01,0:02\n", "0:01,0:02 are not two numbers"),
+        ("1,2\nthree,4\n", "three,4 must be two numbers"),
+        ("1,2\n3,\n", "3, must be two numbers"),
+        ("1,nan\n", "1,nan must be two numbers"),
+        ("0:01,0:02\n", "0:01,0:02 must be two numbers"),
         ("1,2\n5,4\n", "from 5.000 to 4.000 s"),
         ("1,5\n4,6\n", "from 1.000 to 5.000 s overlaps the one from 4.000"),
         ("-1,5\n", "from -1.000 to 5.000 s"),
     ],
 )
-def test_a_table_that_somebody_spoilt_is_refused_with_its_values(table, rows, message):
+def test_an_invalid_table_is_refused_with_its_values(table, rows, message):
     table.parent.mkdir(parents=True)
     table.write_text("start_sec,end_sec\n" + rows)
     before = files(table)
@@ -131,21 +131,21 @@ def test_a_table_that_somebody_spoilt_is_refused_with_its_values(table, rows, me
     assert files(table) == before
 
 
-def test_a_mark_without_an_end_in_time_is_refused(table):
+def test_an_infinite_mark_is_refused(table):
     table.parent.mkdir(parents=True)
     table.write_text("start_sec,end_sec\n1,inf\n")
     with pytest.raises(UserError, match="final.csv: .*inf"):
         read_marks(table)
 
 
-def test_another_table_is_refused(table):
+def test_a_table_with_other_columns_is_refused(table):
     table.parent.mkdir(parents=True)
     table.write_text("from,to\n1,2\n")
     with pytest.raises(UserError, match="no column start_sec"):
         read_marks(table)
 
 
-def test_marks_that_another_program_changed_meanwhile_are_kept_and_told(table):
+def test_marks_changed_elsewhere_meanwhile_are_kept_and_returned(table):
     save(table, (1.0, 5.0))
     other = "start_sec,end_sec\n1.000,6.000\n"
     table.write_text(other)
@@ -160,7 +160,7 @@ def test_the_same_marks_saved_elsewhere_meanwhile_are_no_conflict(table):
     assert time and now == [(1.0, 5.0)]
 
 
-def test_marks_are_seen_in_any_order(table):
+def test_the_order_of_the_seen_marks_does_not_matter(table):
     save(table, (1.0, 5.0), (7.0, 8.0))
     assert save_marks(table, [(1, 5)], [(7.0, 8.0), (1.0, 5.0)], LONG)[1] == [(1.0, 5.0)]
 
@@ -178,7 +178,7 @@ def test_undo_brings_back_what_was_there_step_by_step(table):
     assert undo_marks(table) is None
 
 
-def test_undo_takes_back_the_change_that_is_named_and_that_only_once(table):
+def test_undo_takes_back_the_given_change_only_once(table):
     time = save(table, (1.0, 5.0))
     save(table, (1.0, 5.0), (7.0, 8.0))
     assert undo_marks(table, time) == [(7.0, 8.0)] == read_marks(table)
@@ -186,7 +186,7 @@ def test_undo_takes_back_the_change_that_is_named_and_that_only_once(table):
     assert read_marks(table) == [(7.0, 8.0)]
 
 
-def test_undo_works_on_what_an_earlier_session_left(table):
+def test_undo_takes_back_changes_of_an_earlier_session(table):
     save(table, (1.0, 5.0), (7.25, 8.125))
     save(table)
     lines = [tuple(change)[1:] for change in read_changes(log_path(table))]
@@ -199,13 +199,13 @@ def test_undo_works_on_what_an_earlier_session_left(table):
     assert undo_marks(table) == [(1.0, 5.0), (7.25, 8.125)] == read_marks(table)
 
 
-def test_undo_leaves_what_was_marked_elsewhere_since(table):
+def test_undo_keeps_marks_made_elsewhere_since(table):
     save(table, (1.0, 5.0))
     table.write_text("start_sec,end_sec\n1,5\n7,8\n")
     assert undo_marks(table) == [(7.0, 8.0)] == read_marks(table)
 
 
-def test_undo_is_refused_where_other_marks_are_in_its_way(table):
+def test_undo_is_refused_if_it_would_overlap_other_marks(table):
     time = save(table, (1.0, 5.0))
     save(table)
     save(table, (4.0, 6.0))
@@ -218,7 +218,7 @@ def test_undo_is_refused_where_other_marks_are_in_its_way(table):
     assert undo_marks(table) == [(1.0, 5.0)]
 
 
-# disks, and others at work
+# full disks, and other processes
 
 
 @pytest.mark.parametrize("failing", ["replace", "fsync"])
@@ -265,7 +265,7 @@ def test_four_threads_at_once_lose_no_mark(table):
     assert read_marks(table) == [(k, k + 1) for k in range(32)]
 
 
-# their name
+# names of tables
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ NAMES = ["seq_00001", "seq_00002", "seq_00003", "seq_00004"]
 
 @pytest.fixture
 def predictions(tmp_path):
-    """A run's predictions.csv: of train the names above, of test the same ones, told otherwise."""
+    """A run's predictions.csv: train and test have the same names, but other probabilities."""
     tables = {
         split: pd.DataFrame({"sequence": NAMES, "label": [1, 0, 1, 0]})
         for split in ("train", "test")
@@ -36,30 +36,32 @@ def predictions(tmp_path):
 
 @pytest.mark.parametrize("split", ["validation", "test", "Train", "training"])
 def test_other_splits_than_train_are_refused_with_the_reason(predictions, tmp_path, split):
-    with pytest.raises(UserError, match="labels of train alone: .*would be too good"):
+    with pytest.raises(UserError, match="for train only: .*would be too good"):
         load_probs(predictions, tmp_path / "Data" / split, NAMES)
 
 
-def test_predictions_are_those_of_the_training_sequences_that_are_asked_for(predictions, tmp_path):
+def test_predictions_are_those_of_the_requested_sequences_of_train(predictions, tmp_path):
     asked = [NAMES[2], NAMES[0], "seq_99999"]
     found = load_probs(predictions, tmp_path / "Data" / "train", asked)
     assert found == {NAMES[2]: 0.5, NAMES[0]: 0.9}
 
 
-def test_predictions_of_other_sequences_alone_are_refused(predictions, tmp_path):
-    with pytest.raises(UserError, match="predictions.csv says nothing about the sequences of"):
+def test_predictions_of_other_sequences_only_are_refused(predictions, tmp_path):
+    with pytest.raises(UserError, match="predictions.csv has no prediction for any sequence of"):
         load_probs(predictions, tmp_path / "Data" / "train", ["seq_99999"])
 
 
 @pytest.mark.parametrize("value", ["1.2", "-0.1", "nan", "often", "inf", ""])
-def test_a_probability_that_is_none_is_refused_by_its_sequence(tmp_path, value):
+def test_an_invalid_probability_is_refused_with_its_sequence(tmp_path, value):
     path = tmp_path / "p.csv"
     path.write_text(f"sequence,probability,split\na,0.5,train\nb,{value},train\n")
-    with pytest.raises(UserError, match=f"of b is {value or 'missing'}, and should be from 0 to 1"):
+    with pytest.raises(
+        UserError, match=f"of b is {value or 'missing'}; it must be between 0 and 1"
+    ):
         load_probs(path, tmp_path / "train", ["a", "b"])
 
 
-def test_what_other_splits_have_is_not_even_looked_at(tmp_path):
+def test_rows_of_other_splits_are_ignored(tmp_path):
     (tmp_path / "p.csv").write_text("sequence,probability,split\na,0.5,train\na,much,test\n")
     assert load_probs(tmp_path / "p.csv", tmp_path / "train", ["a"]) == {"a": 0.5}
 
@@ -84,7 +86,7 @@ def test_files_that_are_missing_or_damaged_are_named(tmp_path, name):
         load_probs(tmp_path / name, tmp_path / "train", NAMES)
 
 
-def test_a_saved_model_says_what_evaluate_says(data, model, tmp_path, pick):
+def test_a_saved_model_gives_the_probabilities_of_evaluate(data, model, tmp_path, pick):
     save_model(tmp_path / "best_model.pth", model, "random (seed 0)")
     names = NAMES[:2]
     found = load_probs(tmp_path / "best_model.pth", data / "train", names)
@@ -93,33 +95,33 @@ def test_a_saved_model_says_what_evaluate_says(data, model, tmp_path, pick):
     _, expected = evaluate(model, FeatureDataset(folder, table))
     assert list(found) == names
     np.testing.assert_allclose(list(found.values()), expected, atol=1e-6)
-    assert abs(expected[0] - expected[1]) > 1e-5  # else the order would not show
+    assert abs(expected[0] - expected[1]) > 1e-5  # else a wrong order would pass
 
 
 @pytest.fixture
 def short(tmp_path, backbone):
-    """(a split of sequences of 3 frames, a model of such ones)."""
+    """(a split of sequences of 3 frames, a model for them)."""
     root = write_data(tmp_path / "Short", counts=(3, 1, 1), frames=3)
     model = RES_LSTM(backbone, ModelConfig(seq_frames=3))
     save_model(tmp_path / "best_model.pth", model, "random (seed 0)")
     return root / "train", tmp_path / "best_model.pth"
 
 
-def test_broken_sequences_are_left_out_and_said(short, capsys):
+def test_broken_sequences_are_skipped_and_named(short, capsys):
     split_dir, path = short
     (split_dir / "sequences" / NAMES[1] / "00002.jpg").unlink()
     assert list(load_probs(path, split_dir, NAMES[:3])) == [NAMES[0], NAMES[2]]
     assert "seq_00002: 2 frames instead of 3" in capsys.readouterr().err
 
 
-def test_a_model_of_sequences_of_another_rate_judges_none(short, backbone, tmp_path):
+def test_a_model_of_another_frame_rate_is_refused(short, backbone, tmp_path):
     of_10 = RES_LSTM(backbone, ModelConfig(seq_frames=3, fps=10.0))
     save_model(tmp_path / "of_10.pth", of_10, "random (seed 0)")
     with pytest.raises(UserError, match="seq_00001 has 30 frames a second, .* sequences of 10"):
         load_probs(tmp_path / "of_10.pth", short[0], NAMES[:1])
 
 
-def test_a_full_disk_is_an_error_and_no_silence(short, monkeypatch):
+def test_a_full_disk_is_an_error(short, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
@@ -128,14 +130,14 @@ def test_a_full_disk_is_an_error_and_no_silence(short, monkeypatch):
         load_probs(short[1], short[0], NAMES[:2])
 
 
-def test_a_sequence_that_broke_after_its_features_were_kept_is_left_out_too(short):
+def test_a_sequence_that_broke_after_its_features_were_saved_is_skipped_too(short):
     split_dir, path = short
     assert list(load_probs(path, split_dir, NAMES[:2])) == NAMES[:2]
     (split_dir / "sequences" / NAMES[1] / "00002.jpg").write_bytes(b"")
     assert list(load_probs(path, split_dir, NAMES[:2])) == NAMES[:1]
 
 
-def test_a_sequence_that_was_made_anew_is_judged_anew(short):
+def test_a_replaced_sequence_gets_a_new_prediction(short):
     split_dir, path = short
     before = load_probs(path, split_dir, NAMES[:2])
     shutil.rmtree(split_dir / "sequences" / NAMES[0])
@@ -145,35 +147,35 @@ def test_a_sequence_that_was_made_anew_is_judged_anew(short):
     assert after[NAMES[0]] != pytest.approx(before[NAMES[0]], abs=1e-6)
 
 
-def test_a_model_of_sequences_of_another_length_judges_none(short, model, tmp_path):
+def test_a_model_of_another_sequence_length_is_refused(short, model, tmp_path):
     save_model(tmp_path / "of_30.pth", model, "random (seed 0)")
-    with pytest.raises(UserError, match="of_30.pth says nothing about the sequences of"):
+    with pytest.raises(UserError, match="of_30.pth has no prediction for any sequence of"):
         load_probs(tmp_path / "of_30.pth", short[0], NAMES[:1])
 
 
-def test_those_in_doubt_come_first_then_the_unknown_then_the_labelled():
+def test_uncertain_sequences_come_first_then_unknown_then_labelled_ones():
     probs = {"sure": 0.99, "even": 0.5, "near": 0.42, "far": 0.1, "done": 0.5, "odd": 0.6}
     names = ["done", "sure", "unknown", "far", "odd", "near", "even"]
-    labels = {"done": "1", "odd": "maybe"}  # which is no label
+    labels = {"done": "1", "odd": "maybe"}  # "maybe" is not a label
     expected = ["even", "near", "odd", "far", "sure", "unknown", "done"]
     assert in_doubt_first(names, labels, probs) == expected
     assert sorted(names) == sorted(expected)
 
 
-def test_those_equally_in_doubt_keep_their_order():
+def test_equally_uncertain_sequences_keep_their_order():
     names = ["seq_1", "seq_2", "seq_10"]
     assert in_doubt_first(names, {}, {"seq_1": 0.25, "seq_2": 0.75, "seq_10": 0.25}) == names
     assert in_doubt_first(names, {}, {}) == names
 
 
-def test_labels_that_the_model_disputes_most_come_first_and_the_unlabelled_not_at_all():
+def test_the_most_disputed_labels_come_first_without_the_unlabelled():
     probs = {"right": 0.9, "wrong": 0.95, "half": 0.5, "none": 0.5, "bad": 0.0}
     labels = {"right": "1", "wrong": "0", "half": "1", "unknown": "0", "bad": "0 and 1"}
     names = ["unknown", "right", "half", "none", "bad", "wrong"]
     assert most_disputed_first(names, labels, probs) == ["wrong", "half", "right", "unknown"]
 
 
-def test_without_a_model_the_labelled_keep_their_order():
+def test_without_a_model_labelled_sequences_keep_their_order():
     assert most_disputed_first(["b", "a", "c"], {"a": "0", "b": "1"}, {}) == ["b", "a"]
 
 

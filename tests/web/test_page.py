@@ -1,4 +1,4 @@
-"""How a page is put together, and what its modules must keep to so that they can be joined."""
+"""How a page is built, and the rules by which its modules can be joined."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ EXPORTED = re.compile(r"^export (?:async function|function|const|let) (\w+|\$)",
 IMPORTED = re.compile(r"^import \{([^}]*)\} from", re.MULTILINE)
 
 
-def test_a_page_is_one_text_with_the_files_that_it_includes(tmp_path):
+def test_a_page_contains_the_files_that_it_includes(tmp_path):
     (tmp_path / "a.html").write_text("<style>\n/* include a.css */\n</style><p>é \\1</p>\n")
     (tmp_path / "a.css").write_text("p { content: '\\1'; } /* include nothing more */\n")
     assert read_page(tmp_path / "a.html") == (
@@ -24,7 +24,7 @@ def test_a_page_is_one_text_with_the_files_that_it_includes(tmp_path):
     )
 
 
-def test_modules_become_one_script_each_after_those_it_imports(tmp_path):
+def test_modules_are_joined_in_the_order_of_their_imports(tmp_path):
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "top.js").write_text(
         'import { one } from "../one.js";\nimport {\n  two,\n} from "./two.js";\n\none(two);\n'
@@ -50,7 +50,7 @@ def test_a_page_needs_no_other_file(page):
 
 
 def test_no_two_modules_declare_the_same_name():
-    """In one script, the later of two functions of a name would serve the callers of both."""
+    """In one script, the later of two functions with the same name would replace the other."""
     assert len(MODULES) > 20
     names = Counter(name for path in MODULES for name in DECLARED.findall(path.read_text()))
     assert [name for name, count in names.items() if count > 1] == []
