@@ -201,7 +201,7 @@ def test_a_model_without_a_fit_goes_by_windows_and_says_so(backbone, match, tmp_
     model = tmp_path / "plain.pth"
     save_model(model, RES_LSTM(backbone), "random (seed 0)")
     assert detect(match, "--model", model, "--hop-sec", 1) == 0
-    assert "was not fitted" in capsys.readouterr().err
+    assert f"detecting_rallies.py fit --model {model}" in capsys.readouterr().err
     record = json.loads((default_dir(match) / "rallies.json").read_text())
     assert record["settings"]["reads"] == "windows"
     probs = pd.read_csv(default_dir(match) / "probabilities.csv")
@@ -244,7 +244,7 @@ def test_fit_never_reads_the_marks_of_test_matches(fitted, tmp_path, capsys):
     (data / "matches" / "test.csv").write_text("start_sec,end_sec\nnonsense,1\n")
     assert detect("fit", "--model", model, "--data", data) == 0
     told = capsys.readouterr().out
-    assert "left out: test: in test, which is kept for measuring" in told
+    assert "skipped test: it is in test, which is kept for evaluation" in told
     assert "train: 3 rallies in 1 match" in told
 
 
@@ -252,7 +252,8 @@ def test_fit_without_marked_matches_says_what_to_do(fitted, tmp_path):
     (tmp_path / "Data" / "matches").mkdir(parents=True)
     (tmp_path / "Data" / "matches" / "final.csv").write_text("start_sec,end_sec\n1,2\n")
     with pytest.raises(
-        UserError, match=r"no marked match in train.*--match(.|\n)*final: its video has no split"
+        UserError,
+        match=r"no marked match in train.*--match.*videos\.csv\n  - final: its video has no split",
     ):
         detect("fit", "--model", fitted[0], "--data", tmp_path / "Data")
 
@@ -282,7 +283,9 @@ def test_windows_of_a_model_whose_rate_is_not_known_are_refused(backbone, match,
     model = tmp_path / "m.pth"
     save_model(model, RES_LSTM(backbone, ModelConfig(fps=None)), "x")
     assert detect(match, "--model", model) == 1
-    assert "did not record the frame rate of its sequences" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"{model} was saved by an earlier version" in told
+    assert "did not record the frame rate of its training sequences" in told
 
 
 def test_windows_can_be_fitted_beside_the_head(fitted, tmp_path):
