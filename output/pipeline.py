@@ -35,7 +35,7 @@ class MatchRequest:
     exports: tuple[str, ...] = ()  # of editor_files.EXPORTS
     pre_roll_sec: float = 1.0  # shown before each rally; rallies.csv does not include it
     post_roll_sec: float = 1.5  # shown after each rally
-    force: bool = False  # overwrite a corrected table
+    force: bool = False  # overwrite a corrected table or another video's results
 
 
 def detect_or_say(match: Path | str, detector, request: MatchRequest, say: Say) -> str:

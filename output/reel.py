@@ -276,9 +276,8 @@ def _cut_command(
     first_sec = float(video.pts[0] * video.stream.time_base)
     start_sec, end_sec = first_sec + cut.start_sec, first_sec + cut.end_sec
     times_sec = np.concatenate([[-1.0], video.times_sec, [video.end_sec + 1.0]]) + first_sec
-    middles_sec = (
-        times_sec[1:] + times_sec[:-1]
-    ) / 2  # between frames k - 1 and k: safe from rounding
+    # Half-way between frames k - 1 and k, where rounding does no harm.
+    middles_sec = (times_sec[1:] + times_sec[:-1]) / 2
     key_sec = (video.key_pts - video.pts[0]) * float(video.stream.time_base)
     before = key_sec[key_sec <= cut.start_sec - back_sec]
     begin_sec = (video.container.start_time or 0) / av.time_base

@@ -36,9 +36,7 @@ class Facts:
     synthetic: bool = False  # model trained on the SYNTHETIC sample: the header says so
     fps: float = 30.0  # frame rate of the match
     times_real_time: float | None = None
-    unknown: list[tuple[float, float]] = field(
-        default_factory=list
-    )  # stretches in s, drawn hatched
+    unknown: list[tuple[float, float]] = field(default_factory=list)  # stretches, drawn hatched
     settings: dict = field(default_factory=dict)  # {name: value} of all other settings
 
 

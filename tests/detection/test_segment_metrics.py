@@ -330,10 +330,10 @@ def test_shuttlecut_pairs_are_one_to_one():
     [
         ((10.0, 20.0), True),
         ((0.0, 90.0), True),  # the true one is inside
-        ((10.1, 19.9), True),  # as good as inside
-        ((10.101, 19.9), False),  # inside the true one by more
+        ((10.1, 19.9), True),  # inside, with the tolerance
+        ((10.101, 19.9), False),  # outside the tolerance by a millisecond
         ((12.0, 15.0), False),
-        ((10.0, 15.0), False),  # inside, too
+        ((10.0, 15.0), False),  # inside the true one
         ((15.0, 20.0), False),
         ((0.0, 10.001), True),  # crosswise, a millisecond shared
         ((19.999, 30.0), True),
