@@ -1,12 +1,12 @@
-"""The rallies of whole matches: a table, a picture, a page, and on request a reel and editor files.
+"""Finds the rallies of whole matches: a table, a picture, a report, on request a reel and exports.
 
     python detecting_rallies.py MATCH.mp4 --model runs/NAME/best_model.pth [--reel] [--export edl]
     python detecting_rallies.py fit --model runs/NAME/best_model.pth      # on marked matches
     python detecting_rallies.py evaluate --predicted DIR --truth Data/matches
 
-MATCH is a file, a folder of files or a YouTube address; <match>_rallies/ appears beside it. A run
-that is ended goes on where it was, and other settings on the same match take seconds. On two plain
-cores a match takes about a third of its length.
+MATCH is a video file, a folder of videos or a YouTube address. The results go to <match>_rallies/
+beside the video. On two CPU cores a match takes about a third of its length. Run the command again
+to resume after an interruption. Other settings reuse the features and take seconds.
 """
 
 import argparse
@@ -21,13 +21,14 @@ from output.editor_files import EXPORTS
 
 
 def detect_all(options: argparse.Namespace) -> int:
-    """Detects every match given; a bad one never stops the others. Returns the exit code."""
+    """Detects every match; one that fails does not stop the others. Returns the exit code."""
     detector = load_with_settings(options)
     if not detector.fitted:
         command = "fit --windows" if options.windows else "fit"
         print(
-            f"{options.model} was not fitted on marked matches (detecting_rallies.py {command}): "
-            "classifying windows one by one, with the default settings",
+            f"{options.model} was not fitted on marked matches, so windows are classified one by "
+            "one with the default settings; to fit it, run: python detecting_rallies.py "
+            f"{command} --model {options.model}",
             file=sys.stderr,
         )
     matches, problems = find_videos(options.matches)
@@ -39,12 +40,13 @@ def detect_all(options: argparse.Namespace) -> int:
             print(f"error: {problem}", file=sys.stderr)
             failed += 1
     if failed and len(options.matches) + len(matches) > 2:
-        print(f"{failed} of {len(matches) + len(problems)} went wrong: see above", file=sys.stderr)
+        count = len(matches) + len(problems)
+        print(f"{failed} of {count} matches failed; see the errors above", file=sys.stderr)
     return 1 if failed else 0
 
 
 def load_with_settings(options: argparse.Namespace):
-    """The detector that the options ask for."""
+    """Returns the detector that the options ask for."""
     from detection.detector import load_detector, with_settings  # noqa: PLC0415, spares --help torch
 
     return with_settings(
@@ -56,7 +58,7 @@ def load_with_settings(options: argparse.Namespace):
 
 
 def detect_each(matches: list[Path | str], detector, options: argparse.Namespace) -> Iterator[str]:
-    """What went wrong ("": nothing) with each match, here or on a Ray cluster."""
+    """Detects each match, here or on a Ray cluster. Yields its error, "" if there was none."""
     from output.pipeline import MatchRequest, detect_or_say  # noqa: PLC0415, spares --help torch
 
     request = MatchRequest(
@@ -73,7 +75,7 @@ def detect_each(matches: list[Path | str], detector, options: argparse.Namespace
         for match in matches:
             yield detect_or_say(match, detector, request, print)
     elif matches:
-        from extraction.ray_cluster import connect  # noqa: PLC0415, Ray: only where it is wanted
+        from extraction.ray_cluster import connect  # noqa: PLC0415, Ray may not be installed
         from output.ray_detection import detect_on_ray  # noqa: PLC0415
 
         connect(options.ray)
@@ -83,7 +85,7 @@ def detect_each(matches: list[Path | str], detector, options: argparse.Namespace
 
 
 def fit(options: argparse.Namespace) -> int:
-    """Fits the model file's detection on marked matches; the rest of the file stays as it is."""
+    """Fits the checkpoint's detection on marked matches. The rest of the file stays as it is."""
     from detection.fitting import fit_model  # noqa: PLC0415, spares --help torch
 
     summary = fit_model(
@@ -96,97 +98,159 @@ def fit(options: argparse.Namespace) -> int:
     )
     f1 = summary["mean"]["iou"]["0.5"]["f1"]
     print(
-        f"{options.model} is ready to detect rallies. On validation, by which it was chosen: F1 "
-        f"{f1:.3f} at IoU 0.5, worst match {summary['worst']['f1']:.3f}"
+        f"saved the fit in {options.model}. F1 at IoU 0.5 on the validation matches, which also "
+        f"chose it: mean {f1:.3f}, worst match {summary['worst']['f1']:.3f}"
     )
     return 0
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Measures detected rallies against marked ones, and prints and keeps the figures."""
+    """Compares detected rallies with marked ones, and prints and saves the figures."""
     json_path = options.json or options.predicted / "evaluation.json"
     return run_evaluation(options.predicted, options.truth, json_path)
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Find the rallies of whole matches.",
-        epilog="Also: detecting_rallies.py fit --help, and detecting_rallies.py evaluate --help",
+        usage="%(prog)s MATCH ... --model FILE [options]\n"
+        "       %(prog)s fit --help\n"
+        "       %(prog)s evaluate --help",
+        description="Find the rallies of whole matches and save them in <match>_rallies/ beside "
+        "each video. Run it again to resume.",
     )
     add, seconds = parser.add_argument, positive(float, zero=True)
-    add("matches", nargs="*", metavar="MATCH", help="video files, folders of them, addresses")
-    add("--model", type=Path, required=True, help="a run's best_model.pth")
-    add("--out", type=Path, metavar="DIR", help="where <match>_rallies/ go (beside each video)")
-    add("--data", type=Path, default=Path("Data"), help="where downloads go: DATA/videos (Data)")
-    add("--reel", action="store_true", help="reel.mp4: all rallies in order")
-    add("--clips", action="store_true", help="clips/rally_001.mp4 ...: a file a rally")
-    kinds = "files for editors and the like: " + " ".join(EXPORTS)
+    add(
+        "matches",
+        nargs="*",
+        metavar="MATCH",
+        help="video file, folder of videos or YouTube address",
+    )
+    add("--model", type=Path, required=True, metavar="FILE", help="a run's best_model.pth")
+    add("--reel", action="store_true", help="make reel.mp4: all rallies in one video")
+    add("--clips", action="store_true", help="make clips/rally_001.mp4 ...: a video of each rally")
+    kinds = "make files for editors and players: " + " ".join(EXPORTS)
     add("--export", nargs="+", choices=EXPORTS, default=[], metavar="KIND", help=kinds)
     add(
         "--pre-roll",
         type=seconds,
         default=1.0,
         metavar="SEC",
-        help="before each cut (1.0)",
+        help="seconds to show before a rally (default: 1.0)",
     )
     add(
         "--post-roll",
         type=seconds,
         default=1.5,
         metavar="SEC",
-        help="after each cut (1.5)",
+        help="seconds to show after a rally (default: 1.5)",
     )
-    add("--windows", action="store_true", help="classify windows of a second, without the head")
+    out_help = "put <match>_rallies/ here (default: beside the video)"
+    add("--out", type=Path, metavar="DIR", help=out_help)
+    force_help = "overwrite a corrected rallies.csv, or the results of another video"
+    add("--force", action="store_true", help=force_help)
     add(
-        "--hop-sec",
-        type=positive(float),
-        default=0.5,
-        metavar="SEC",
-        help="from window to window (0.5)",
+        "--threshold",
+        type=probability,
+        metavar="P",
+        help="play is above this probability (default: as fitted)",
     )
-    add("--threshold", type=probability, metavar="P", help="it is play above (as fitted)")
     add(
         "--min-rally-sec",
         type=seconds,
         metavar="SEC",
-        help="the shortest rally (as fitted)",
+        help="shortest rally in seconds (default: as fitted)",
     )
     add(
         "--min-gap-sec",
         type=seconds,
         metavar="SEC",
-        help="the shortest break (as fitted)",
+        help="shortest break in seconds (default: as fitted)",
+    )
+    add("--windows", action="store_true", help="classify single windows, without temporal head")
+    add(
+        "--hop-sec",
+        type=positive(float),
+        default=0.5,
+        metavar="SEC",
+        help="seconds from window to window (default: 0.5)",
     )
     add_machine_options(parser)
-    add("--force", action="store_true", help="write over a rallies.csv that a person corrected")
+    add(
+        "--data",
+        type=Path,
+        default=Path("Data"),
+        metavar="DIR",
+        help="download matches to DIR/videos (default: Data)",
+    )
     return parser
 
 
 def build_fit_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="detecting_rallies.py fit",
-        description="Fit a model's detection on matches of train and validation that are marked "
-        "(labeling.py --match), and keep it in the model's file.",
+        description="Train the temporal head on the marked matches of train and validation "
+        "(labeling.py --match marks them), and save it in the model's file.",
     )
     add = parser.add_argument
-    add("--model", type=Path, required=True, help="a run's best_model.pth")
-    add("--data", type=Path, default=Path("Data"), help="holds matches/, videos.csv (Data)")
-    add("--every", type=int, choices=(1, 2, 3, 4, 5, 6), default=4, help="frames of 30 a second")
-    add("--seed", type=positive(int, zero=True), default=0, help="of training (0)")
-    add("--windows", action="store_true", help="fit how windows of a second are put together")
-    add("--precision", choices=PRECISIONS, default="auto", help="auto: what is quickest here")
+    add("--model", type=Path, required=True, metavar="FILE", help="a run's best_model.pth")
+    add(
+        "--data",
+        type=Path,
+        default=Path("Data"),
+        metavar="DIR",
+        help="folder with videos.csv and matches/ (default: Data)",
+    )
+    add(
+        "--every",
+        type=int,
+        choices=(1, 2, 3, 4, 5, 6),
+        default=4,
+        help="use every n-th frame of 30 a second (default: 4)",
+    )
+    add(
+        "--seed",
+        type=positive(int, zero=True),
+        default=0,
+        metavar="N",
+        help="random seed of the training (default: 0)",
+    )
+    add("--windows", action="store_true", help="fit how windows are decoded; train no head")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the backbone; auto: bf16 where the processor supports it, else fp32",
+    )
     return parser
 
 
 def build_evaluate_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="detecting_rallies.py evaluate",
-        description="Measure detected rallies against marked ones.",
+        description="Compare detected rallies with marked ones: precision, recall and F1, errors "
+        "of edges, splits and merges. The exit code is 1 if a marked match has no prediction.",
     )
     add = parser.add_argument
-    add("--predicted", type=Path, required=True, help="holds <match>_rallies/ or <match>.csv")
-    add("--truth", type=Path, required=True, help="holds <match>.csv, such as Data/matches")
-    add("--json", type=Path, metavar="FILE", help="all figures (PREDICTED/evaluation.json)")
+    add(
+        "--predicted",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with <match>_rallies/ or <match>.csv",
+    )
+    add(
+        "--truth",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with the true <match>.csv, such as Data/matches",
+    )
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="save all figures here (default: evaluation.json in --predicted)",
+    )
     return parser
 
 
@@ -200,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.ray, options.matches = split_address(options.ray, options.matches)
     if not options.matches:
-        parser.error("which matches? Files, folders of them, or addresses")
+        parser.error("no MATCH given; name video files, folders of videos or YouTube addresses")
     return detect_all(options)
 
 

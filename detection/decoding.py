@@ -1,11 +1,12 @@
 """From probabilities over time to rallies: the best path through play and dead time.
 
-    rallies = decode(times_sec, probs, Decoding())       # a table: start_sec, end_sec, ...
+    rallies = decode(times_sec, probs, Decoding(), duration_sec)  # a table: start_sec, end_sec, ...
 
-A two-state Viterbi decoding with a minimum length of either state (a hidden semi-Markov model;
-Rabiner 1989, section IV.D): of all ways to cut the match into rallies and gaps, the one with the
-greatest sum of evidence, less a cost for each rally. One doubtful second inside a long rally costs
-less than ending it and beginning another; a short break is a gap once its evidence outweighs that.
+This is two-state Viterbi decoding with a minimum length for each state (a hidden semi-Markov model;
+Rabiner 1989, section IV.D). Of all ways to cut the match into rallies and gaps, it finds the one
+with the greatest sum of evidence, minus a cost for each rally. One doubtful second inside a long
+rally costs less than ending the rally and starting another. A short break becomes a gap once its
+evidence outweighs that cost.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from files import UserError
 
 Scored = tuple[np.ndarray, np.ndarray, Marks, float]  # times_sec, probs, rallies, duration_sec
 COLUMNS = ("start_sec", "end_sec", "duration_sec", "confidence")
-MAX_LOGIT = 4.0  # one step alone is never surer than that
+MAX_LOGIT = 4.0  # the logit of a single step is clipped to this
 GRID = {  # what fit_decoding tries, one setting at a time
     "threshold": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "rally_cost": (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0),
@@ -32,14 +33,14 @@ GRID = {  # what fit_decoding tries, one setting at a time
 
 @dataclass(frozen=True)
 class Decoding:
-    """How probabilities become rallies; fit_decoding chooses the values."""
+    """How probabilities become rallies. fit_decoding chooses the values."""
 
-    threshold: float = 0.5  # above it a step speaks for play
-    rally_cost: float = 2.0  # seconds of evidence at logit 1 that a rally must be worth
-    min_rally_sec: float = 2.0  # before the shifts, as
-    min_gap_sec: float = 1.0  # this is
-    start_shift_sec: float = 0.0  # added to each start, against a bias of the model
-    end_shift_sec: float = 0.0
+    threshold: float = 0.5  # probability above which a step counts as play
+    rally_cost: float = 2.0  # a rally must be worth this many seconds of evidence at logit 1
+    min_rally_sec: float = 2.0  # before the shifts below are added
+    min_gap_sec: float = 1.0  # also before the shifts
+    start_shift_sec: float = 0.0  # added to each start, to correct a bias of the model
+    end_shift_sec: float = 0.0  # added to each end
 
     def __post_init__(self):
         if not 0 < self.threshold < 1:
@@ -52,10 +53,11 @@ class Decoding:
 def decode(
     times_sec: np.ndarray, probs: np.ndarray, decoding: Decoding, duration_sec: float
 ) -> pd.DataFrame:
-    """Rallies as a table of COLUMNS, in order, in seconds, to the millisecond.
+    """Returns the rallies as a table of COLUMNS: in order, in seconds, rounded to milliseconds.
 
-    probs (N,), of play at times_sec (N,), which are evenly spaced; NaN where nothing is known,
-    which speaks for neither. confidence is the mean probability over a rally's known steps.
+    probs (N,) are the probabilities of play, 0 to 1, at the evenly spaced times_sec (N,). NaN means
+    unknown and counts neither for play nor against it. confidence is the mean probability over the
+    known steps of a rally, or NaN if there are none.
     """
     if not len(probs):
         return pd.DataFrame(columns=list(COLUMNS), dtype=float)
@@ -66,7 +68,7 @@ def decode(
     min_rally = max(round(decoding.min_rally_sec / step_sec), 1)
     min_gap = round(decoding.min_gap_sec / step_sec)
     for first, last in best_path(evidence, decoding.rally_cost, min_rally, min_gap):
-        # A minimum lengthens what is too short, where that is worth it: such a run is no rally.
+        # best_path stretches a short run to the minimum where that pays. Such a run is no rally.
         play = first + np.flatnonzero(evidence[first:last] > 0)
         cut_off = first == 0 or last == len(evidence)
         if not len(play) or (play[-1] + 1 - play[0] < min_rally and not cut_off):
@@ -86,21 +88,22 @@ def decode(
 def best_path(
     evidence: np.ndarray, cost: float, min_rally: int, min_gap: int
 ) -> list[tuple[int, int]]:
-    """Runs of steps (first, one past the last) that are rallies, for evidence (N,) for play.
+    """Returns the runs of steps that are rallies, as (first, one past the last), in order.
 
-    Maximises the sum of evidence inside rallies less that outside, less cost a rally. Rallies
-    have min_rally steps at least and gaps min_gap; those at the match's two ends may be cut off.
+    evidence (N,) is above 0 for play. The runs maximise the sum of evidence inside rallies minus
+    the sum outside, minus cost for each rally. A rally has at least min_rally steps and a gap at
+    least min_gap; both may be shorter at the two ends of the match.
     """
     min_rally, min_gap = max(min_rally, 1), max(min_gap, 1)
-    margin = max(min_rally, min_gap)  # without evidence, so that what is cut off is long enough
-    total = np.cumsum(np.pad(evidence, (margin + 1, margin))).tolist()  # of the first t steps
+    margin = max(min_rally, min_gap)  # steps without evidence: what the ends cut off is long enough
+    total = np.cumsum(np.pad(evidence, (margin + 1, margin))).tolist()  # total[t]: first t steps
     N = len(total) - 1
-    # Best score of the first t steps ending in a gap, and in a rally; where that state began.
+    # The best score of the first t steps if they end in a gap or in a rally, and where it began.
     gap, gap_from = [0.0] * (N + 1), [0] * (N + 1)
     rally, rally_from = [-np.inf] * (N + 1), [0] * (N + 1)
     best_gap, best_rally, gap_at, rally_at = -np.inf, -np.inf, 0, 0
     for t in range(1, N + 1):
-        s = t - min_rally  # where a rally that ends at t can have begun, at the latest
+        s = t - min_rally  # the latest start of a rally that ends at t
         if s >= 0 and gap[s] - total[s] > best_gap:
             best_gap, gap_at = gap[s] - total[s], s
         rally[t], rally_from[t] = best_gap + total[t] - cost, gap_at
@@ -123,9 +126,10 @@ def _logit(p: float | np.ndarray) -> float | np.ndarray:
 
 
 def _edge(times_sec: np.ndarray, logits: np.ndarray, step: int, step_sec: float) -> float:
-    """When the border before this step is: where the logit crosses 0 between it and the last one.
+    """Returns the time of the border before this step: where the logit crosses 0.
 
-    Half-way between them where it does not, as where a minimum length puts the border elsewhere.
+    The border is half-way between the two steps if the logit does not cross 0 between them. That
+    happens where a minimum length moves the border.
     """
     if step == 0:
         return 0.0
@@ -139,9 +143,9 @@ def _edge(times_sec: np.ndarray, logits: np.ndarray, step: int, step_sec: float)
 def unknown_stretches(
     times_sec: np.ndarray, probs: np.ndarray, duration_sec: float
 ) -> list[tuple[float, float]]:
-    """(start_sec, end_sec) of each stretch that is not known: its probs (N,) at times_sec are NaN.
+    """Returns (start_sec, end_sec) of each unknown stretch: probs (N,) at times_sec (N,) are NaN.
 
-    A stretch ends half-way to the next step that is known, or with the match.
+    A stretch reaches half-way to the known steps beside it, or to the start or end of the match.
     """
     unknown = np.pad(np.isnan(probs), 1)
     borders = np.flatnonzero(unknown[1:] != unknown[:-1]).reshape(-1, 2)  # first, one past the last
@@ -155,9 +159,9 @@ def to_marks(rallies: pd.DataFrame) -> Marks:
 
 
 def fit_decoding(matches: list[Scored], begin: Decoding | None = None) -> Decoding:
-    """The Decoding that does best on marked matches, as score measures it.
+    """Returns the Decoding with the best score on marked matches.
 
-    The values are improved one at a time (coordinate ascent over GRID) until none helps.
+    Improves one value at a time (coordinate ascent over GRID) until no change helps.
     """
     best = begin or Decoding()
     best_score, improved = score(matches, best), True
@@ -172,8 +176,12 @@ def fit_decoding(matches: list[Scored], begin: Decoding | None = None) -> Decodi
 
 
 def score(matches: list[Scored], decoding: Decoding) -> float:
-    """The mean over matches of F1 at IoU 0.5 and at 0.7, less a tenth of the mean error of edges
-    in seconds: 0.1 s of error weighs as much as 1 % of F1."""
+    """Returns the mean score of the matches.
+
+    The score of a match is the mean of F1 at IoU 0.5 and at 0.7, minus a tenth of the mean edge
+    error in seconds: 0.1 s of error weighs as much as 1 % of F1. Without pairs the error counts as
+    1 s. A match without true rallies scores 1 if none is predicted, else 0.
+    """
     scores = []
     for times_sec, probs, truth, duration_sec in matches:
         predicted = to_marks(decode(times_sec, probs, decoding, duration_sec))
@@ -181,7 +189,7 @@ def score(matches: list[Scored], decoding: Decoding) -> float:
         errors = [
             abs(p - t) for i, j in pairs[0.5] for p, t in zip(predicted[i], truth[j], strict=True)
         ]
-        if not truth:  # nothing to find: right where nothing was found
+        if not truth:
             scores.append(float(not predicted))
             continue
         f1 = [2 * len(pair) / (len(predicted) + len(truth)) for pair in pairs.values()]

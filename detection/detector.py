@@ -1,4 +1,4 @@
-"""One match, from its video to the table of its rallies.
+"""Detects the rallies of one match: from its video to the table of its rallies.
 
 detector = load_detector("runs/NAME/best_model.pth")
 result = detect_match(Path("final.mp4"), detector, Path("final_rallies"))
@@ -24,7 +24,7 @@ from media.video import Video, open_video
 from model import RES_LSTM, load_model
 
 BATCH_WINDOWS = 64
-BLOCK_STEPS = 4096  # of a match, classified at a time by the head
+BLOCK_STEPS = 4096  # steps of a match that the head classifies at once
 COMMON_RATES = [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
 COMMON_RATES += [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)]
 
@@ -38,57 +38,64 @@ class Detector:
     head: MatchHead | None  # None: windows are classified one by one
     decoding: Decoding
     fitted: bool  # whether decoding was fitted on marked matches
-    window_hop_sec: float  # from one window to the next; the head goes by its own steps
+    window_hop_sec: float  # from one window to the next; a head has its own steps
     precision: str  # of the backbone, "fp32" or "bf16"
     weights_name: str  # of the backbone
-    synthetic: bool  # whether it has learnt from drawn matches
-    about: dict  # what else the checkpoint says of itself
+    synthetic: bool  # whether the model was trained on the SYNTHETIC sample
+    about: dict  # further facts that the checkpoint records
 
     @property
     def every(self) -> float:
-        """Frames of the grid from one step to the next; windows have the rate of the sequences that
-        their model has learnt from. Raises UserError where that was not recorded."""
+        """Frames of the 30 fps grid from one step to the next.
+
+        Windows have the frame rate of the sequences that the model was trained on. Raises UserError
+        if the checkpoint does not record it.
+        """
         if self.head:
             return self.head.config.every
         if self.model.config.fps is None:
             raise UserError(
-                f"{self.path} comes from an earlier version, which did not record the frame rate "
-                "of its sequences, so windows like them cannot be taken from a match: train it "
-                "again (main.ipynb), or fit it on marked matches (detecting_rallies.py fit)"
+                f"{self.path} was saved by an earlier version, which did not record the frame rate "
+                "of its training sequences, so it cannot classify windows; train it again "
+                "(main.ipynb), or fit it on marked matches (detecting_rallies.py fit)"
             )
         return GRID_FPS / self.model.config.fps
 
     @property
     def hop_sec(self) -> float:
-        """From one probability to the next."""
+        """Seconds from one probability to the next."""
         step_sec = self.every / GRID_FPS
         return step_sec if self.head else max(round(self.window_hop_sec / step_sec), 1) * step_sec
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a match's video holds, by a detector."""
+    """What a detector found in a match's video."""
 
     video: Video  # closed
     sha256: str  # of its bytes
     fps: Fraction
     detector: Detector
     times_sec: np.ndarray  # float64 (N,)
-    probs: np.ndarray  # float32 (N,), of play; NaN where the file is damaged
+    probs: np.ndarray  # float32 (N,), probability of play; NaN where the file is damaged
     rallies: pd.DataFrame  # start_sec, end_sec, duration_sec, confidence
     wall_sec: float
-    computed_sec: float  # so much of the match was not in the cache
+    computed_sec: float  # seconds of the match whose features were not cached
 
     @property
     def unknown(self) -> list[tuple[float, float]]:
-        """(start_sec, end_sec) of each stretch of which nothing is known: the file is damaged."""
+        """(start_sec, end_sec) of each unknown stretch, where the file is damaged."""
         return unknown_stretches(self.times_sec, self.probs, self.video.end_sec)
 
 
 def load_detector(
     path: str | Path, windows: bool = False, hop_sec: float = 0.5, precision: str = "auto"
 ) -> Detector:
-    """The detector in a model file; windows: leave its head out. Raises UserError as load_model."""
+    """Loads the detector of a checkpoint; windows=True leaves out its head.
+
+    hop_sec is the time from window to window, precision one of cli.PRECISIONS. Raises UserError as
+    load_model does.
+    """
     model, checkpoint = load_model(path)
     detection = checkpoint.get("detection", {})
     head = None
@@ -112,7 +119,7 @@ def load_detector(
 
 
 def with_settings(detector: Detector, **settings: float | None) -> Detector:
-    """The same with other values of its decoding; those that are None stay."""
+    """Returns the detector with other values of its decoding. Values that are None stay."""
     given = {name: value for name, value in settings.items() if value is not None}
     return replace(detector, decoding=replace(detector.decoding, **given))
 
@@ -124,11 +131,10 @@ def detect_match(
     progress: bool = True,
     sha256: str | None = None,
 ) -> Result:
-    """Finds a match's rallies; sha256 is that of its file, if it is known.
+    """Finds the rallies of a match. sha256 is that of its file, if it is known.
 
-    Raises UserError for what is no video or cannot be written.
-
-    The features below out_dir are used if they are there, and completed if not.
+    Uses the features cached below out_dir and computes those that are missing. Raises UserError if
+    path is not a video or shorter than one window, or if out_dir cannot be written.
     """
     began = time.perf_counter()
     with closing(open_video(path)) as video:
@@ -136,8 +142,8 @@ def detect_match(
         steps = count_steps(video, detector.every)
         if detector.head is None and steps < detector.model.config.seq_frames:
             raise UserError(
-                f"{path}: too short, {video.end_sec:.2f} s: the model judges "
-                f"{detector.model.config.seq_frames} frames at once"
+                f"{path} is too short ({video.end_sec:.2f} s); one window of the model takes "
+                f"{detector.model.config.seq_frames} frames"
             )
         folder, computed_sec = extract_shown(
             video, detector, out_dir, detector.every, sha256, progress
@@ -156,21 +162,24 @@ def extract_shown(
     sha256: str | None = None,
     progress: bool = True,
 ) -> tuple[Path, float]:
-    """extract_match under a bar; (folder of the features, seconds of the match it computed)."""
+    """Runs extract_match with a progress bar.
+
+    Returns the folder of the features and how many seconds of the match were computed.
+    """
     began, computed = time.perf_counter(), 0.0
     with tqdm(
         total=round(video.end_sec, 1),
         desc=video.path.name,
         unit="",
         bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {unit}",
-        **({} if progress else {"disable": True}),  # otherwise TQDM_DISABLE decides
+        **({} if progress else {"disable": True}),  # with progress, TQDM_DISABLE decides
     ) as bar:
 
         def show(done_sec: float, computed_sec: float) -> None:
             nonlocal computed
             computed, bar.n = computed_sec, min(round(done_sec, 1), bar.total)
             if not computed_sec:
-                bar.unit = "as computed before" if done_sec else ""
+                bar.unit = "features from an earlier run" if done_sec else ""
             else:
                 speed = computed_sec / (time.perf_counter() - began)
                 left = tqdm.format_interval(max(video.end_sec - done_sec, 0) / speed)
@@ -191,7 +200,10 @@ def extract_shown(
 
 
 def match_probs(detector: Detector, folder: Path, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """(times_sec (N,), probability of play (N,), NaN where unknown) by the head, or by windows."""
+    """Returns times_sec (N,) and the probabilities of play (N,), from the head or from windows.
+
+    A probability is NaN where the match is unknown.
+    """
     if detector.head:
         return head_probs(detector.head, folder, steps)
     rate = GRID_FPS / detector.every
@@ -199,10 +211,11 @@ def match_probs(detector: Detector, folder: Path, steps: int) -> tuple[np.ndarra
 
 
 def head_probs(head: MatchHead, folder: Path, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """(times_sec (S,), probability of play (S,), NaN where the features are unknown), of a match.
+    """Returns times_sec (S,) and the probabilities of play, float32 (S,), of a match's steps.
 
-    Reads the cached pieces block by block, each with what it depends on, so that memory does not
-    grow with the match.
+    A probability is NaN where the features are unknown. The cached pieces are read block by block,
+    each with the steps around it that its output depends on, so memory does not grow with the
+    match.
     """
     probs, held = np.empty(steps, np.float32), torch.empty(0, head.config.feature_size)
     with torch.inference_mode():
@@ -214,14 +227,14 @@ def head_probs(head: MatchHead, folder: Path, steps: int) -> tuple[np.ndarray, n
             logits = head(filled[None])[0]
             logits[features[len(held) :, 0].isnan()] = float("nan")
             probs[first:last] = torch.sigmoid(logits)[first - begin : last - begin].numpy()
-            # The step before the next block: what to hold on to, where that begins unknown.
+            # The last step before the next block, repeated if that block begins with unknown steps.
             before = max(last - head.config.reach, 0) - begin - 1
             held = filled[before : before + 1] if before >= 0 else held
     return np.arange(steps) * head.config.every / GRID_FPS, probs
 
 
 def nominal_fps(video: Video) -> Fraction:
-    """The rate that a file names, such as 30000/1001; of a variable rate, its average."""
+    """Returns the frame rate that a file declares, such as 30000/1001, or its average rate."""
     rate = video.stream.average_rate or video.stream.guessed_rate
     near = [f for f in COMMON_RATES if rate and abs(f / Fraction(rate) - 1) < 2e-4]
     return near[0] if near else Fraction(rate or 1 / video.period_sec).limit_denominator(1001)
@@ -230,9 +243,10 @@ def nominal_fps(video: Video) -> Fraction:
 def window_probs(
     model: RES_LSTM, folder: Path, steps: int, rate: float, hop_sec: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(middle of each window (N,) in seconds, its probability (N,), NaN where a frame is unknown).
+    """Returns the middle of each window (N,) in seconds and its probability, float32 (N,).
 
-    Windows of seq_frames steps, of which there are so many (rate) a second, every hop_sec.
+    A window has seq_frames steps, at `rate` steps a second, and one begins every hop_sec seconds.
+    Its probability is NaN if one of its frames is unknown.
     """
     size, hop = model.config.seq_frames, round(hop_sec * rate)
     firsts = np.arange(0, steps - size + 1, hop)

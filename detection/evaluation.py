@@ -1,10 +1,10 @@
-"""Predicted rallies of whole matches against those that people marked: read and measured.
+"""Compares the predicted rallies of whole matches with the ground truth.
 
     python detecting_rallies.py evaluate --predicted DIR --truth DIR [--json FILE]
 
-Predictions are the folders that detection leaves, `<match>_rallies/`, or tables `<match>.csv`;
-true rallies are tables `<match>.csv`, as in Data/matches or beside drawn matches. segment_metrics
-says what is measured. Imports no torch.
+Predictions are `<match>_rallies/` folders, as detection writes them, or tables `<match>.csv`. The
+ground truth is a folder of tables `<match>.csv`, such as Data/matches or the videos folder of the
+synthetic sample. segment_metrics defines the metrics. Imports no torch.
 """
 
 import json
@@ -18,16 +18,16 @@ from detection.records import SUFFIX, is_corrected, read_record
 from detection.segment_metrics import measure_match, summarise
 from files import UserError, write_whole
 
-NO_TRUTH = (".log.csv", ".points.csv")  # tables beside those of rallies
-BEYOND_SEC = 1.0  # so far may true rallies go on after what rallies.json takes for the end
+NO_TRUTH = (".log.csv", ".points.csv")  # tables that hold no rallies
+BEYOND_SEC = 1.0  # how far a true rally may end after the duration in rallies.json
 
 
 def find_predicted(predicted: Path) -> dict[str, Path]:
-    """{name of a match: its table of predicted rallies}, in order of the names.
+    """Returns {match name: table of its predicted rallies}, sorted by name.
 
-    `predicted` is one folder `<match>_rallies`, a folder of such, or a folder of `<match>.csv`.
-    Where there are folders of that name, tables beside them are not taken: those beside drawn
-    matches are the truth. Raises UserError where there is no table.
+    `predicted` is a `<match>_rallies` folder, a folder of such folders, or a folder of
+    `<match>.csv` tables. Tables beside `<match>_rallies` folders are ignored: beside the matches of
+    the sample they are the ground truth. Raises UserError if there is no table.
     """
     folders = [predicted, *sorted(predicted.glob(f"*{SUFFIX}"))]
     names = {each: os.path.basename(os.path.abspath(each)) for each in folders if each.is_dir()}
@@ -38,36 +38,37 @@ def find_predicted(predicted: Path) -> dict[str, Path]:
         tables = _tables(predicted)
     if not tables:
         raise UserError(
-            f"{predicted} has neither a folder <match>{SUFFIX} with a rallies.csv nor a table "
-            "<match>.csv: first python detecting_rallies.py MATCH.mp4 --model FILE"
+            f"no predictions in {predicted}: it has no folder <match>{SUFFIX} with a rallies.csv "
+            "and no table <match>.csv; detect a match first: python detecting_rallies.py MATCH.mp4 "
+            "--model FILE"
         )
     return tables
 
 
 def find_truth(truth: Path) -> dict[str, Path]:
-    """{name of a match: its table of true rallies}, in order of the names; the logs left out.
+    """Returns {match name: table of its true rallies}, sorted by name, without the logs.
 
-    Raises UserError where there is none.
+    Raises UserError if there is no table.
     """
     if not (tables := _tables(truth)):
         raise UserError(
-            f"no table of true rallies, <match>.csv, in {truth}: mark some with python labeling.py "
-            "--match VIDEO, then say --truth Data/matches"
+            f"no ground-truth table <match>.csv in {truth}; mark a match with python labeling.py "
+            "--match VIDEO, then use --truth Data/matches"
         )
     return tables
 
 
 def record_path(table: Path) -> Path | None:
-    """The rallies.json beside a rallies.csv, if there is one."""
+    """Returns the rallies.json beside a rallies.csv, or None if there is none."""
     path = table.with_name("rallies.json")
     return path if table.name == "rallies.csv" and path.exists() else None
 
 
 def read_speed(path: Path) -> dict:
-    """duration_sec, times_real_time, peak_rss_mb and written_sha256 (of the rallies.csv as it was
-    detected) of a rallies.json; None for what it lacks.
+    """Reads duration_sec, times_real_time, peak_rss_mb and written_sha256 from a rallies.json.
 
-    Raises UserError for what is no such record, or no number above 0.
+    written_sha256 is the hash of the rallies.csv as detection wrote it. A value is None if the file
+    lacks it. Raises UserError if the file is damaged or a number is not above 0.
     """
     record = read_record(path.parent)
     try:
@@ -76,25 +77,28 @@ def read_speed(path: Path) -> dict:
         values |= {name: speed.get(name) for name in ("times_real_time", "peak_rss_mb")}
         wrong = [name for name, v in values.items() if v is not None and not 0 < v < math.inf]
     except (AttributeError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): detect the match again") from error
+        raise UserError(f"could not read {path} ({error}); detect the match again") from error
     if wrong:
-        raise UserError(f"{path}: {wrong[0]} is no number above 0: detect the match again")
+        raise UserError(f"{path}: {wrong[0]} is not a number above 0; detect the match again")
     return values | {"written_sha256": record.get("written_sha256")}
 
 
 def evaluate_folders(predicted: Path, truth: Path) -> dict:
-    """What the predictions are worth on the matches that have both; JSON can hold it.
+    """Measures the predictions of all matches that also have ground truth. The result fits JSON.
 
-    matches: {name: measure_match(...) with duration_from, times_real_time, peak_rss_mb, corrected:
-    whether a person has changed the detected table since, as far as rallies.json can tell}; pooled,
-    mean, worst and empty of summarise; median_edges: of all pairs, start_sec and end_sec; speed:
-    times_real_time of all matches that tell it together, the highest peak_rss_mb, and how many
-    tell; missing: true rallies without prediction, and extra: predictions without truth, which are
-    in no number; synthetic: whether the truth is that of the drawn sample. A prediction of
-    "Title [ID]", as yt-dlp names files, goes with the truth of that id.
+    - matches: {name: measure_match(...)}, with duration_from, times_real_time, peak_rss_mb, and
+      corrected: whether a person changed the detected table, as far as rallies.json can tell.
+    - pooled, mean, worst, empty: see summarise.
+    - median_edges: start_sec and end_sec, the median absolute errors of all pairs.
+    - speed: times_real_time of all matches that record it taken together, the highest peak_rss_mb,
+      and the number of matches that record either.
+    - missing: matches with ground truth but no prediction; extra: with a prediction but no ground
+      truth. No figure includes them.
+    - synthetic: whether the ground truth belongs to the SYNTHETIC sample.
 
-    Raises UserError for tables that cannot be read, for a folder compared with itself, and where no
-    match has both.
+    A prediction "Title [ID]", as yt-dlp names files, goes with the ground truth "ID". Raises
+    UserError if a table cannot be read, if a table would be compared with itself, and if no match
+    has both a prediction and ground truth.
     """
     predicted, truth = Path(predicted), Path(truth)
     true_tables, predicted_tables = find_truth(truth), find_predicted(predicted)
@@ -103,14 +107,16 @@ def evaluate_folders(predicted: Path, truth: Path) -> dict:
         names = (name, match_name(f"{name}.mp4"))
         name = next((each for each in names if each in true_tables), name)
         if name in tables:
-            raise UserError(f"{tables[name]} and {table} are both of {name}: take one away")
+            raise UserError(
+                f"{tables[name]} and {table} are both predictions of {name}; remove one of them"
+            )
         tables[name] = table
     common = sorted(tables.keys() & true_tables.keys())
     if not common:
         raise UserError(
-            f"no match has both: predicted in {predicted} are {_some(tables)}, true in {truth} "
-            f"{_some(true_tables)}; they go by the video's name: X{SUFFIX}/rallies.csv or X.csv, "
-            "and X.csv"
+            f"no match has both a prediction and ground truth; predicted in {predicted}: "
+            f"{_some(tables)}; ground truth in {truth}: {_some(true_tables)}; a prediction "
+            f"X{SUFFIX}/rallies.csv or X.csv needs ground truth X.csv"
         )
     matches = {name: _evaluate_match(tables[name], true_tables[name]) for name in common}
     summary = summarise(matches)
@@ -129,21 +135,25 @@ def evaluate_folders(predicted: Path, truth: Path) -> dict:
 
 
 def run_evaluation(predicted: Path, truth: Path, json_path: Path | None = None) -> int:
-    """Evaluates, prints, and writes the result as JSON if asked to.
+    """Prints the result of evaluate_folders and writes it to json_path, if given.
 
-    Returns 1 where true rallies have no prediction, else 0. Raises UserError, see evaluate_folders.
+    Returns 1 if a match with ground truth has no prediction, else 0. Raises UserError as
+    evaluate_folders does.
     """
     result = evaluate_folders(predicted, truth)
     print_evaluation(result)
     if json_path is not None:
         write_whole(json_path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
-        print(f"written: {json_path}")
+        print(f"saved all figures to {json_path}")
     return 1 if result["missing"] else 0
 
 
 def _evaluate_match(table: Path, true_table: Path) -> dict:
     if table.samefile(true_table):
-        raise UserError(f"{table} would be compared with itself: is --predicted the right folder?")
+        raise UserError(
+            f"{table} would be compared with itself; set --predicted to the folder of the "
+            "predictions"
+        )
     predicted, truth = read_marks(table), read_marks(true_table)
     path = record_path(table)
     record = read_speed(path) if path else {}
@@ -151,8 +161,8 @@ def _evaluate_match(table: Path, true_table: Path) -> dict:
     last = max((end for _, end in predicted + truth), default=0.0)
     if truth and known and truth[-1][1] > known + BEYOND_SEC:
         raise UserError(
-            f"{true_table}: a rally ends at {truth[-1][1]:.3f} s, and the match in which rallies "
-            f"were detected at {known:.3f} s: are these the marks of another file?"
+            f"{true_table}: a rally ends at {truth[-1][1]:.3f} s, but {path} says that the match "
+            f"ends at {known:.3f} s; are these the marks of another file?"
         )
     return measure_match(predicted, truth, max(known or 0.0, last)) | {
         "duration_from": "rallies.json" if known else "last rally",
@@ -173,8 +183,8 @@ def _speed(matches: list[dict]) -> dict:
 
 def _tables(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {what}: give the folder in which the tables are")
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} {what}; give the folder that holds the tables")
     tables = [path for path in sorted(folder.glob("*.csv")) if not path.name.startswith(".")]
     others = [path for path in tables if path.name.endswith(NO_TRUTH)]
     return {p.stem: p for p in tables if p not in others and p.name != "probabilities.csv"}

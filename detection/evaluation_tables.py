@@ -1,14 +1,19 @@
-"""An evaluation of detected rallies as tables to read. Imports no torch."""
+"""Prints an evaluation of detected rallies as tables. Imports no torch."""
 
 import pandas as pd
 
 from detection.segment_metrics import LENGTHS, THRESHOLDS
 
-RULES = {  # (whose, what is right by it, the precision and recall that they report)
-    "shuttlecut": ("shuttlecut", "both edges within 2.5 s, half of the longer shared", 0.85, 0.84),
+RULES = {  # (whose rule, what counts as correct, the precision and recall that they report)
+    "shuttlecut": (
+        "shuttlecut",
+        "both edges within 2.5 s, and at least half of the longer rally shared; one-to-one",
+        0.85,
+        0.84,
+    ),
     "chien_fang": (
         "Chien and Fang 2023 (LENIENT)",
-        "true inside predicted, give or take 0.1 s, or any crosswise overlap; not one-to-one",
+        "true rally inside the predicted one (within 0.1 s), or partial overlap; not one-to-one",
         0.897,
         0.889,
     ),
@@ -16,32 +21,36 @@ RULES = {  # (whose, what is right by it, the precision and recall that they rep
 
 
 def print_evaluation(result: dict) -> None:
-    """Prints evaluate_folders' result as aligned tables, "-" for what is not defined."""
+    """Prints the result of evaluate_folders as aligned tables, with "-" for undefined values."""
     pooled, worst, mean = result["pooled"], result["worst"], result["mean"]
-    number, what = len(result["matches"]), "SYNTHETIC matches" if result["synthetic"] else "matches"
+    number, kind = len(result["matches"]), "SYNTHETIC " if result["synthetic"] else ""
+    what = f"{kind}{'match' if number == 1 else 'matches'}"
     print(f"{result['predicted']} against {result['truth']}: {number} {what}\n")
     print(matches_table(result).to_string())
-    print("F1@: at an IoU of. start, end: the median of what pairs at 0.5 are off, in seconds.")
-    print(f"accuracy: of samples 0.1 s apart; the F1 of all of them: {_cell(pooled['time']['f1'])}")
+    print("F1@0.5: F1 at IoU 0.5. start, end: median error in seconds, of the pairs at IoU 0.5.")
+    print(
+        "accuracy: share of correct samples, one every 0.1 s. Their F1 over all matches: "
+        f"{_cell(pooled['time']['f1'])}"
+    )
     if worst:
         print(f"worst match: {worst['match']}, F1 {worst['f1']:.3f} at IoU 0.5")
     print(
-        f"count: {pooled['predicted']} predicted, {pooled['true']} true, off by "
-        f"{_percent(pooled['count_error_relative'])} in all, by "
+        f"number of rallies: {pooled['predicted']} predicted, {pooled['true']} true; error "
+        f"{_percent(pooled['count_error_relative'])} over all matches, "
         f"{_percent(mean['count_error_relative'])} in the mean of the matches\n"
     )
     scores = ("true", "predicted", "precision", "recall", "f1")
     lengths = {name: [pooled["by_length"][name][score] for score in scores] for name in LENGTHS}
     print(
         _table(
-            "length (at IoU 0.5)", lengths, ["true", "predicted", "precision", "recall", "F1"]
+            "length (IoU 0.5)", lengths, ["true", "predicted", "precision", "recall", "F1"]
         ).to_string()
     )
-    print("\nedges of all pairs at IoU 0.5 (bias: the mean, + is late)")
+    print("\nedge errors of all pairs at IoU 0.5 (bias: the mean signed error, + means late)")
     edges = {edge: _edge_cells(errors) for edge, errors in pooled["edges"].items()}
     columns = ["pairs", "median (s)", "mean (s)", "bias (s)", "over 0.5 s"]
     print(_table("edge", edges, columns).to_string())
-    print("\nby the rules of others, who report theirs on other matches than these")
+    print("\nby the rules of other projects (what they report is for other matches)")
     by_rule = {
         name: [*(pooled["rules"][key][score] for score in ("precision", "recall")), *reported]
         for key, (name, _, *reported) in RULES.items()
@@ -56,7 +65,7 @@ def print_evaluation(result: dict) -> None:
 
 
 def _print_notes(result: dict) -> None:
-    """Speed, and what the numbers leave out."""
+    """Prints the speed, and which matches the figures leave out."""
     print()
     speed, matches = result["speed"], result["matches"]
     if speed["matches"]:
@@ -64,17 +73,17 @@ def _print_notes(result: dict) -> None:
         memory = "" if peak is None else f", at most {peak:.0f} MB of memory"
         print(
             f"speed: {_cell(speed['times_real_time'])} times real time{memory} "
-            f"(of {speed['matches']} of {len(matches)} matches)"
+            f"(reported for {speed['matches']} of {len(matches)})"
         )
     guessed = [name for name, each in matches.items() if each["duration_from"] != "rallies.json"]
     notes = {
-        "CORRECTED by a person since, so these are not the detector's numbers alone": [
+        "CORRECTED by a person after detection, so the scores are not the detector's alone": [
             name for name, each in matches.items() if each["corrected"]
         ],
-        "no rallies.json tells how long, so taken to end with the last rally": guessed,
-        "no rally, neither true nor predicted, so in no mean of F1": result["empty"],
-        "NOT EVALUATED, true rallies without a prediction": result["missing"],
-        "not evaluated, a prediction without true rallies": result["extra"],
+        "no duration in a rallies.json, so the match is taken to end with its last rally": guessed,
+        "no true and no predicted rally, so not in the mean F1": result["empty"],
+        "NOT EVALUATED, ground truth without a prediction": result["missing"],
+        "not evaluated, prediction without ground truth": result["extra"],
     }
     for note, names in notes.items():
         if names:
@@ -82,9 +91,9 @@ def _print_notes(result: dict) -> None:
 
 
 def matches_table(result: dict) -> pd.DataFrame:
-    """A row of text for each match, their mean, which has no counts, and all of them pooled.
+    """Returns a table of text: a row for each match, their mean (without counts), and all pooled.
 
-    result holds matches, mean and pooled, as evaluate_folders has them.
+    result holds matches, mean and pooled as evaluate_folders returns them.
     """
     parts = result["matches"] | {"mean": result["mean"], "pooled": result["pooled"]}
     f1 = [f"F1@{threshold}" for threshold in THRESHOLDS]
@@ -107,7 +116,7 @@ def _edge_cells(errors: dict) -> list:
 
 
 def _table(what: str, rows: dict[str, list], columns: list[str]) -> pd.DataFrame:
-    """{name of a row: its cells} as text, "-" for what is not defined; what the rows are."""
+    """Returns {row name: its cells} as a table of text. `what` names the rows."""
     texts = {name: [_cell(cell) for cell in cells] for name, cells in rows.items()}
     table = pd.DataFrame.from_dict(texts, orient="index", columns=columns)
     return table.rename_axis(columns=what)

@@ -1,7 +1,7 @@
-"""Fits the detection of whole matches on those of train and validation whose rallies are marked.
+"""Fits the detection of whole matches on the marked matches of train and validation.
 
-The temporal head learns from train and stops early on validation; the decoding is then fitted on
-validation. Marks of test matches are never read.
+The temporal head is trained on train, with early stopping on validation. The decoding is then
+fitted on validation. Marks of test matches are never read.
 """
 
 from contextlib import closing
@@ -27,11 +27,11 @@ FIT_SPLITS = ("train", "validation")
 
 
 class NotMarked(UserError):
-    """A split has no match with marked rallies to learn from."""
+    """A split has no match with marked rallies."""
 
 
 def has_marked_matches(data_dir: Path) -> bool:
-    """Whether marked matches of train and validation are there, and a match of test."""
+    """Whether train and validation each have a marked match, and test has a match."""
     try:
         marked_matches(data_dir)
     except NotMarked:
@@ -40,11 +40,11 @@ def has_marked_matches(data_dir: Path) -> bool:
 
 
 def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]], list[str]]:
-    """({split: (video file, its rallies) of each marked match}, why others are left out).
+    """Returns {split: [(video file, its rallies)]} of the marked matches, and why others are out.
 
-    The split is that of videos.csv or of the sequences collected from the video; matches in test,
-    and in no split, are left out. Raises NotMarked where a split has none, UserError where a video
-    is in two splits, or a table of marks could be of two videos.
+    The split is that of videos.csv or of the sequences collected from the video. Matches of test
+    and matches without a split are skipped. Raises NotMarked if train or validation has no marked
+    rally, UserError if a video is in two splits or a table of marks could belong to two videos.
     """
     matches, notes = {split: [] for split in FIT_SPLITS}, []
     index = read_splits(data_dir)
@@ -55,7 +55,7 @@ def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]],
                 continue
             table, path = tables[name], _file_of(name, data_dir)
             if split == "test":
-                notes.append(f"{table.stem}: in test, which is kept for measuring")
+                notes.append(f"{table.stem}: it is in test, which is kept for evaluation")
             elif path is None:
                 notes.append(f"{table.stem}: its video {name} is missing")
             else:
@@ -63,19 +63,22 @@ def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]],
     for table in list_tables(data_dir):
         if table not in tables.values():
             where = data_dir / "videos.csv"
-            notes.append(f"{table.stem}: its video has no split; give it a line in {where}")
+            notes.append(f"{table.stem}: its video has no split; add it to {where}")
     for split in FIT_SPLITS:
         if not any(marks for _, marks in matches[split]):
             why = "".join(f"\n  - {note}" for note in notes)
             raise NotMarked(
-                f"no marked match in {split}, in {data_dir}: mark one with labeling.py --match "
-                f"VIDEO, and give it a line {split},VIDEO in videos.csv{why}"
+                f"no marked match in {split}; mark one with python labeling.py --match VIDEO, and "
+                f"add the line {split},VIDEO to {data_dir / 'videos.csv'}{why}"
             )
     return matches, notes
 
 
 def present_matches(data_dir: Path, split: str) -> list[tuple[Path, Marks]]:
-    """(video file, its rallies if they are marked) of the matches of a split that are there."""
+    """Returns (video file, its marked rallies) of the matches of a split whose file exists.
+
+    The rallies are [] if the match is not marked.
+    """
     index = read_splits(data_dir)
     tables = tables_by_video(data_dir, list(index.name_by_key.values()))
     files = [(name, _file_of(name, data_dir)) for name in index.names_in(split)]
@@ -87,7 +90,7 @@ def present_matches(data_dir: Path, split: str) -> list[tuple[Path, Marks]]:
 
 
 def _file_of(name: str, data_dir: Path) -> Path | None:
-    """The file of a video; None where it is not there, and for addresses that are not YouTube's."""
+    """Returns the file of a video, or None if it is missing or an address outside YouTube."""
     if is_address(name) and youtube_id(name) is None:
         return None
     path = find_file(name if is_address(name) else data_dir / name, data_dir)
@@ -97,14 +100,17 @@ def _file_of(name: str, data_dir: Path) -> Path | None:
 def extract_all(
     matches: list[tuple[Path, Marks]], detector: Detector, every: float
 ) -> list[tuple[Video, Path, Marks]]:
-    """(video, folder of its features, its rallies) of each match; computes what is missing."""
+    """Returns (video, folder of its features, its rallies) of each match.
+
+    Computes the features that are missing. Raises UserError if marks do not fit their video.
+    """
     done = []
     for path, marks in matches:
         with closing(open_video(path)) as video:
             try:
                 check_marks(marks, video.end_sec)
             except UserError as error:
-                raise UserError(f"the marks of {path}: {error}") from error
+                raise UserError(f"marks of {path}: {error}") from error
             folder, _ = extract_shown(video, detector, default_dir(path), every)
         done.append((video, folder, marks))
     return done
@@ -114,8 +120,8 @@ def extract_all(
 class Fit:
     """A fitted detection of whole matches."""
 
-    detection: dict  # of the model file: head and head_decoding, or window_decoding
-    validation: dict  # summarise of the matches by which it was chosen
+    detection: dict  # for the checkpoint: head and head_decoding, or window_decoding
+    validation: dict  # summarise(...) of the validation matches, on which it was chosen
 
 
 def fit_detector(
@@ -126,7 +132,8 @@ def fit_detector(
 ) -> Fit:
     """Fits the decoding on matches of validation; with a config, first a head on those of train.
 
-    Without a config, windows are classified by the model as it is.
+    Without a config, the model classifies windows as it is. matches is {split: [(video file, its
+    rallies)]}, as marked_matches returns it.
     """
     detector, fitted = replace(detector, head=None), {}
     every = config.every if config else detector.every
@@ -161,16 +168,18 @@ def fit_model(
     windows: bool = False,
     precision: str = "auto",
 ) -> dict:
-    """Fits the detection of a model file on the marked matches of data_dir and keeps it in there.
+    """Fits the detection of a checkpoint on the marked matches of data_dir and saves it there.
 
-    Returns summarise of validation. windows: see fit_detector, without config. Raises NotMarked.
+    windows=True fits the decoding of windows, without a head. Returns summarise(...) of the
+    validation matches. Raises UserError as marked_matches does.
     """
     matches, notes = marked_matches(data_dir)
     for note in notes:
-        print(f"left out: {note}")
+        print(f"skipped {note}")
     for split, marked in matches.items():
         count = sum(len(marks) for _, marks in marked)
-        print(f"{split}: {count} rallies in {len(marked)} match{'es' if len(marked) > 1 else ''}")
+        rallies = f"{count} {'rally' if count == 1 else 'rallies'}"
+        print(f"{split}: {rallies} in {len(marked)} match{'es' if len(marked) > 1 else ''}")
     config = None if windows else HeadConfig(every=every)
     fit = fit_detector(load_detector(path, precision=precision), matches, config, seed)
     update_checkpoint(path, "detection", fit.detection)

@@ -1,11 +1,11 @@
-"""A whole match's features: one pass over its video, each frame of the grid through the backbone
-once, kept on disk in pieces.
+"""Computes the features of a whole match in one pass over its video and caches them in pieces.
 
     folder = extract_match(open_video("final.mp4"), backbone, "final_rallies", every=4)
 
-Step k is the frame on screen at k * every / 30 seconds, picked and made small as those of collected
-sequences are. Pieces are whole or not there: a run that was ended goes on where it was. Memory does
-not grow with the match.
+The frames lie on a grid of 30 a second. Step k is the frame on screen at k * every / 30 seconds. It
+is picked and resized as the frames of collected sequences are, and goes through the backbone once.
+A piece is written whole or not at all, so an interrupted run resumes. Memory does not grow with the
+match.
 """
 
 from collections.abc import Callable
@@ -30,20 +30,20 @@ from files import file_sha256, one_writer
 from media.frames import FrameError
 from media.video import CLOCK_SEC, Video, read_sequence_at
 
-GRID_FPS = 30  # frames a second of the grid
-PIECE_STEPS = 240  # a file of the cache: 32 s at every 4th frame, half a megabyte
+GRID_FPS = 30  # frames per second of the grid
+PIECE_STEPS = 240  # steps in a file of the cache: 32 s at every 4th frame, half a megabyte
 BATCH_STEPS = 30
 
 
 def count_steps(video: Video, every: float) -> int:
-    """How many steps of the grid lie inside the video."""
+    """Returns how many steps of the grid lie inside the video."""
     return int(np.ceil(round((video.end_sec - CLOCK_SEC) * GRID_FPS / every, 6)))
 
 
 def pieces_dir(
     out_dir: str | Path, backbone: nn.Sequential, every: float, precision: str = "fp32"
 ) -> Path:
-    """Where the pieces lie: named after weights, precision, preprocessing and grid."""
+    """Returns the folder of the pieces, named after weights, precision, preprocessing and grid."""
     folder = features_dir(out_dir, backbone, precision)
     return folder.with_name(f"{folder.name}-every{every:.6g}")
 
@@ -58,13 +58,13 @@ def extract_match(
     sha256: str | None = None,
     precision: str = "auto",
 ) -> Path:
-    """Computes what is missing of a match's features below out_dir; returns their folder.
+    """Computes the missing features of a match below out_dir and returns their folder.
 
-    Piece p is <folder>/<p>.safetensors: "features", float32 (1, steps, 512), NaN where the file
-    is damaged or stands still over a hole. A piece counts as done when it is whole and was made
-    from the bytes that the video has now, whose sha256 may be given. on_progress gets the seconds
-    of the match that are done, and how many of them this call has computed. Raises UserError when
-    nothing can be written.
+    Piece p is <folder>/<p>.safetensors, p with five digits: "features", float32 (1, steps, 512),
+    NaN where the file is damaged or its frames have a hole. A piece counts as done if it is whole
+    and was computed from the bytes that the video has now; sha256 is theirs, if known.
+    on_progress gets the seconds of the match that are done, and how many of them this call
+    computed. Raises UserError if the folder cannot be written.
     """
     precision = pick_precision(precision, device)
     folder = pieces_dir(out_dir, backbone, every, precision)
@@ -120,12 +120,12 @@ def _path(folder: Path, piece: int) -> Path:
 
 
 def read_steps(video: Video, first: int, count: int, every: float) -> tuple[np.ndarray, np.ndarray]:
-    """(uint8 RGB frames (K, 3, 224, 224) of the K steps that can be had, bool (count,) which)."""
+    """Returns uint8 RGB frames (K, 3, 224, 224) of the K readable steps; bool (count,): which."""
     rate = GRID_FPS / every
     try:
         images = read_sequence_at(video, first / rate, count, rate)
         known = np.ones(count, bool)
-    except FrameError:  # part of it is damaged: which steps are not?
+    except FrameError:  # some steps are damaged: read them one by one
         images, known = [], np.zeros(count, bool)
         for k in range(count):
             try:
@@ -140,7 +140,7 @@ def read_steps(video: Video, first: int, count: int, every: float) -> tuple[np.n
 
 
 def load_steps(folder: Path, first: int, last: int) -> torch.Tensor:
-    """Features of steps first to last (not included), float32 (last - first, 512)."""
+    """Loads the features of steps first to last (excluded): float32 (last - first, 512)."""
     parts = []
     for piece in range(first // PIECE_STEPS, -(-last // PIECE_STEPS)):
         begin = piece * PIECE_STEPS

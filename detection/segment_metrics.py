@@ -1,11 +1,10 @@
-"""How well predicted rallies fit the true ones: pure functions on lists of (start_sec, end_sec).
+"""Compares predicted with true rallies: pure functions on lists of (start_sec, end_sec).
 
 measured = measure_match(predicted, truth, duration_sec)         # one match
 summary = summarise({"final": measured, "semifinal": other})     # pooled, mean and worst match
 
-What cannot be told is None, never NaN: precision without predictions, recall without true rallies,
-F1 where there is neither, edge errors without pairs. F1 is 0 where one side alone is empty.
-Imports no torch.
+Undefined values are None, never NaN: precision without predictions, recall without true rallies, F1
+without either, edge errors without pairs. F1 is 0 if only one side is empty. Imports no torch.
 """
 
 import math
@@ -16,49 +15,51 @@ from scipy.optimize import linear_sum_assignment
 
 from annotation.match_marks import Marks
 
-THRESHOLDS = ("0.3", "0.5", "0.7")  # of IoU, as they are called in the results
-LENGTHS = {  # of a rally: longer than, and not longer than, in seconds; 4 and 10 s are in between
-    "under 4 s": (0.0, 3.9995),  # marks are to the millisecond
+THRESHOLDS = ("0.3", "0.5", "0.7")  # of IoU, as keys of the results
+LENGTHS = {  # of a rally: (longer than, at most) in seconds; 4 s and 10 s are in the middle group
+    "under 4 s": (0.0, 3.9995),  # marks are rounded to milliseconds
     "4 to 10 s": (3.9995, 10.0005),
     "over 10 s": (10.0005, math.inf),
 }
 STEP_SEC = 0.1  # between the samples of the accuracy over time
-LARGE_ERROR_SEC = 0.5  # an edge further off is a bad one
-SHUTTLECUT_SEC = 2.5  # how far off both edges may be by shuttlecut's rule
+LARGE_ERROR_SEC = 0.5  # an edge error above this counts as large
+SHUTTLECUT_SEC = 2.5  # the largest edge error that shuttlecut's rule allows
 SLACK_SEC = 0.1  # three frames at 30 fps, in Chien and Fang's rule
-TINY = 1e-9  # what sums of floats may be off where something is exactly at a threshold
+TINY = 1e-9  # rounding error of float sums, for values exactly at a threshold
 EDGE_RATES = ("median_abs_sec", "mean_abs_sec", "bias_sec", "share_large")
 RATES = ("precision", "recall", "f1", "accuracy", "count_error_relative", *EDGE_RATES)
 
 
 def overlap_matrix(predicted: Marks, truth: Marks) -> np.ndarray:
-    """float64 (P, T): the seconds that each predicted and each true rally share."""
+    """Returns float64 (P, T): the seconds that each predicted and each true rally share."""
     p, t = _array(predicted), _array(truth)
     ends = np.minimum(p[:, None, 1], t[None, :, 1])
     return np.maximum(0.0, ends - np.maximum(p[:, None, 0], t[None, :, 0]))
 
 
 def iou_matrix(predicted: Marks, truth: Marks) -> np.ndarray:
-    """float64 (P, T), 0 to 1: shared time over joint time (the Jaccard index of two intervals)."""
+    """Returns float64 (P, T), 0 to 1: intersection over union of each two rallies, in time."""
     shared = overlap_matrix(predicted, truth)
     return shared / (_lengths(predicted)[:, None] + _lengths(truth)[None, :] - shared)
 
 
 def pairs_at(predicted: Marks, truth: Marks, threshold: float) -> list[tuple[int, int]]:
-    """One-to-one pairs (index of predicted, index of true) whose IoU is at least the threshold.
+    """Returns one-to-one pairs (index of predicted, index of true) with at least the threshold IoU.
 
-    Of all such pairings, one with the most pairs, and of these the greatest total IoU.
+    Of all pairings, it takes those with the most pairs, and of these one with the greatest total
+    IoU.
     """
     iou = iou_matrix(predicted, truth)
     return _best_pairs(iou >= threshold - TINY, iou)
 
 
 def shuttlecut_pairs(predicted: Marks, truth: Marks) -> list[tuple[int, int]]:
-    """One-to-one pairs by shuttlecut's rule (github.com/MagnyCopper/shuttlecut, eval/evaluate.py).
+    """Returns one-to-one pairs by the rule of github.com/MagnyCopper/shuttlecut (eval/evaluate.py).
 
-    Both edges are at most 2.5 s off, and the shared time is at least half of the longer one. There
-    each true rally in turn takes the free prediction that shares most; here the pairs are the most
-    possible, which is the same but where a prediction has exactly a half in each of two.
+    Both edges are at most 2.5 s off, and the shared time is at least half of the longer rally. In
+    shuttlecut each true rally in turn takes the free prediction that shares most with it. Here the
+    number of pairs is the greatest possible. The two differ only if a prediction shares exactly
+    half with each of two true rallies.
     """
     p, t = _array(predicted), _array(truth)
     near = (np.abs(p[:, None] - t[None, :]) <= SHUTTLECUT_SEC + TINY).all(axis=2)
@@ -68,13 +69,14 @@ def shuttlecut_pairs(predicted: Marks, truth: Marks) -> list[tuple[int, int]]:
 
 
 def chien_fang_hits(predicted: Marks, truth: Marks) -> np.ndarray:
-    """bool (P, T) by the lenient rule of Chien and Fang (2023, arXiv 2307.16000).
+    """Returns bool (P, T): hits by the lenient rule of Chien and Fang (2023, arXiv 2307.16000).
 
-    The true rally lies inside the predicted one, give or take three frames (0.1 s) at either edge,
-    or the two overlap crosswise, one both starting and ending first, however little they share. A
-    predicted rally that lies inside a longer true one is no hit. Nothing is one-to-one: precision
-    is the share of predictions that hit any true rally, recall that of true rallies hit by any, so
-    that one prediction over a whole game scores 1.
+    A prediction hits a true rally if the true rally lies inside it, with a tolerance of three
+    frames (0.1 s) at each edge. It also hits if the two overlap partly (one both starts and ends
+    first), however little they share. A prediction inside a longer true rally is not a hit. The
+    rule is not one-to-one: precision is the share of predictions that hit any true rally, recall
+    the share of true rallies that any prediction hits. So one prediction over a whole game scores
+    1.
     """
     p, t = _array(predicted), _array(truth)
     before, after = (p[:, None] - t[None, :]).transpose(2, 0, 1)  # (P, T) each, of both edges
@@ -83,16 +85,19 @@ def chien_fang_hits(predicted: Marks, truth: Marks) -> np.ndarray:
 
 
 def measure_match(predicted: Marks, truth: Marks, duration_sec: float) -> dict:
-    """What the predicted rallies of one match of duration_sec are worth; JSON can hold it.
+    """Measures the predicted rallies of one match of duration_sec. The result fits JSON.
 
-    predicted, true, splits, merges: numbers of rallies. A split is a true rally in which two or
-    more predicted ones lie by at least half of their length, a merge a predicted rally that covers
-    at least half of two or more true ones; each counts as its pieces less one.
-    iou: {threshold: make_scores(...)} of the optimal pairs. by_length: the same at IoU 0.5 for
-    short, middling and long rallies; a pair counts by its true rally, as does a true one missed, a
-    prediction without a pair by its own length. edges: of the pairs at 0.5, see measure_edges;
-    errors: the errors themselves. time: make_scores of the samples at the centres of bins of 0.1 s
-    up to duration_sec, and their accuracy. rules: make_scores by other people's rules.
+    - predicted, true: numbers of rallies; count_error: predicted minus true.
+    - splits: one true rally found as several. Pieces are predictions with at least half of their
+      length inside the true rally; each such rally adds its number of pieces minus one.
+    - merges: several true rallies found as one. A prediction that covers at least half of each of
+      n true rallies adds n - 1.
+    - iou: {threshold: make_scores(...)} of the best pairs.
+    - by_length: make_scores at IoU 0.5 for short, medium and long rallies. A pair and a missed true
+      rally count by the length of the true rally, a prediction without a pair by its own length.
+    - edges: measure_edges of the pairs at IoU 0.5; errors: the errors themselves, in seconds.
+    - time: make_scores and accuracy of samples at the centres of bins of 0.1 s up to duration_sec.
+    - rules: make_scores by the rules of other projects.
     """
     iou = {name: pairs_at(predicted, truth, float(name)) for name in THRESHOLDS}
     number = (len(predicted), len(truth))
@@ -125,10 +130,11 @@ def measure_match(predicted: Marks, truth: Marks, duration_sec: float) -> dict:
 
 
 def make_scores(tp: int, predicted: int, true: int, true_hit: int | None = None) -> dict:
-    """precision = tp / predicted, recall = true_hit / true, F1 (their harmonic mean), and counts.
+    """Returns precision, recall, F1 and the counts that they come from.
 
-    true_hit is tp where pairs are one-to-one; else tp counts predictions that hit, and true_hit the
-    true rallies that are hit ("found" in the result).
+    precision = tp / predicted, recall = true_hit / true, F1 = their harmonic mean. One-to-one pairs
+    need no true_hit: it equals tp. Otherwise tp counts the predictions that hit a true rally, and
+    true_hit the true rallies that are hit ("found" in the result).
     """
     true_hit = tp if true_hit is None else true_hit
     precision = tp / predicted if predicted else None
@@ -140,8 +146,11 @@ def make_scores(tp: int, predicted: int, true: int, true_hit: int | None = None)
 
 
 def measure_edges(errors: list[float]) -> dict:
-    """Of errors in seconds (predicted less true): pairs, median_abs_sec, mean_abs_sec, bias_sec
-    (their mean: above 0 is late), share_large (of those over 0.5 s off). None without any."""
+    """Summarises edge errors in seconds, each predicted minus true.
+
+    Returns pairs (their number), median_abs_sec, mean_abs_sec, bias_sec (the mean, above 0 means
+    late) and share_large (the share above 0.5 s). Without errors, all but pairs are None.
+    """
     if not errors:
         return {"pairs": 0} | dict.fromkeys(EDGE_RATES)
     off = np.abs(errors)
@@ -155,12 +164,14 @@ def measure_edges(errors: list[float]) -> dict:
 
 
 def summarise(by_match: dict[str, dict]) -> dict:
-    """Sums up {name of a match: measure_match(...)} of at least one match; JSON can hold it.
+    """Summarises {match name: measure_match(...)} of at least one match. The result fits JSON.
 
-    pooled: the counts of all matches added (micro average), edges over the pairs of all of them;
-    count_error_relative is |sum of predicted - sum of true| / sum of true. mean: of each rate over
-    the matches that have it. worst: the match of the lowest F1 at IoU 0.5, None where none has one.
-    empty: the matches with no rally on either side, which have no F1 and so are in no mean of it.
+    - pooled: the scores of the summed counts of all matches (micro average), edges over all their
+      pairs. count_error_relative is |sum of predicted - sum of true| / sum of true.
+    - mean: the mean of each rate over the matches that have it.
+    - worst: the match with the lowest F1 at IoU 0.5, None if no match has an F1.
+    - empty: the matches without any true or predicted rally. They have no F1 and do not count in
+      its mean.
     """
     measured = list(by_match.values())
     f1 = {name: each["iou"]["0.5"]["f1"] for name, each in by_match.items()}
@@ -175,7 +186,7 @@ def summarise(by_match: dict[str, dict]) -> dict:
 
 
 def _pool(measured: list[dict]) -> dict:
-    """Counts of all matches added, and the rates of the sums."""
+    """Adds the counts of all matches and computes the rates of the sums."""
     errors = {edge: [e for m in measured for e in m["errors"][edge]] for edge in ("start", "end")}
     total = {
         name: sum(m[name] for m in measured)
@@ -202,7 +213,7 @@ def _pool_scores(scores: Iterable[dict]) -> dict:
 
 
 def _mean_rates(measured: list[dict]) -> dict:
-    """The means of the RATES at any depth in dicts of the same keys, over those that have one."""
+    """Averages the RATES at any depth of dicts with the same keys, over the dicts that have one."""
     result = {}
     for name, first in measured[0].items():
         if isinstance(first, dict) and name != "errors":
@@ -214,7 +225,7 @@ def _mean_rates(measured: list[dict]) -> dict:
 
 
 def _best_pairs(allowed: np.ndarray, iou: np.ndarray) -> list[tuple[int, int]]:
-    """The most one-to-one pairs among those allowed (P, T) that overlap, then the highest IoU."""
+    """Picks the most one-to-one pairs of those allowed (P, T) that overlap, then by total IoU."""
     allowed = allowed & (iou > 0)
     more_than_all_iou = min(iou.shape) + 1
     rows, columns = linear_sum_assignment(allowed * (more_than_all_iou + iou), maximize=True)
@@ -223,7 +234,7 @@ def _best_pairs(allowed: np.ndarray, iou: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _measure_lengths(predicted: Marks, truth: Marks, pairs: list[tuple[int, int]]) -> dict:
-    """make_scores of each of LENGTHS; measure_match says what counts where."""
+    """Returns make_scores for each of LENGTHS; measure_match says which length counts."""
     paired_p, paired_t = {p for p, _ in pairs}, {t for _, t in pairs}
     result = {}
     for name, (low, high) in LENGTHS.items():
@@ -250,9 +261,9 @@ def _time_scores(tp: int, predicted: int, true: int, samples: int) -> dict:
 
 
 def _inside(marks: Marks, samples: int) -> np.ndarray:
-    """bool (samples,): whether the centre of each bin is in a rally; a rally's end is not."""
+    """Returns bool (samples,): whether the centre of each bin lies in a rally, its end excluded."""
     inside = np.zeros(samples, bool)
-    for mark in marks:  # the first centres at or after start and end
+    for mark in marks:  # the first bin centres at or after start and end
         start, end = (max(0, math.ceil(sec / STEP_SEC - 0.5 - 1e-6)) for sec in mark)
         inside[start:end] = True
     return inside

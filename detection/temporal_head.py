@@ -1,12 +1,12 @@
-"""The temporal head: play or not at each step of a whole match, from its cached features.
+"""The temporal head: tells for each step of a whole match, from cached features, if it is play.
 
     head, history = fit_head(train_matches, val_matches, HeadConfig(every=4), seed=0)
     logits = head(features)                                   # (B, S, 512) -> (B, S)
 
-The window model of main.ipynb judges a second by itself, and what it learnt from are seconds that
-lie anywhere. The head sees up to 17 s before and after each step (a temporal convolutional network:
-Bai, Kolter and Koltun 2018, here not causal), and learns from every step of matches whose rallies
-are marked, their edges included.
+The model of main.ipynb classifies a window by itself, and was trained on sequences from anywhere in
+a match. The head sees up to 17 s before and after each step (a temporal convolutional network: Bai,
+Kolter and Koltun 2018, here not causal). It is trained on every step of marked matches, including
+the steps at the edges of rallies.
 """
 
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ from detection.match_features import GRID_FPS
 from files import UserError
 from train_utils import epochs_since_best
 
-CROP_STEPS = 256  # of a match, in a training batch
+CROP_STEPS = 256  # length of a crop of a match in a training batch
 BATCH_SIZE = 16
-MIN_BATCHES = 10  # an epoch, however little there is to learn from
+MIN_BATCHES = 10  # per epoch, however short the matches are
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-2
 MAX_EPOCHS = 40
@@ -33,9 +33,9 @@ PATIENCE = 8
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """What fixes the shape of MatchHead."""
+    """The shape of a MatchHead."""
 
-    every: int = 4  # frames of the 30 a second from one step to the next
+    every: int = 4  # frames of the 30 fps grid from one step to the next
     feature_size: int = 512
     channels: int = 64
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
@@ -46,14 +46,14 @@ class HeadConfig:
 
     @property
     def reach(self) -> int:
-        """How many steps before and after a step its probability depends on."""
+        """How many steps before and after a step can change its probability."""
         return 1 + 2 * sum(self.dilations)
 
 
 class MatchHead(nn.Module):
     """Features and their change from step to step -> 64 channels -> dilated convolutions -> logit.
 
-    Each block adds two convolutions of width 3 to what went in (residual).
+    Each block adds the output of two convolutions of width 3 to its input (residual).
     """
 
     def __init__(self, config: HeadConfig):
@@ -72,7 +72,7 @@ class MatchHead(nn.Module):
             for d in config.dilations
         )
         self.logit = nn.Conv1d(C, 1, 1)
-        self.dropout = nn.Dropout1d(config.dropout)  # a feature is left out of a whole crop
+        self.dropout = nn.Dropout1d(config.dropout)  # drops a feature from a whole crop
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features (B, S, 512) -> logits (B, S)."""
@@ -92,15 +92,19 @@ def fit_head(
     seed: int = 0,
     max_epochs: int = MAX_EPOCHS,
 ) -> tuple[MatchHead, list[tuple[float, float]]]:
-    """Trains a head on (features (S, 512), rallies) of matches; stops early on validation loss.
+    """Trains a head on matches: (float32 features (S, 512), rallies) of each.
 
-    Returns the head of the best epoch, in eval mode, and (train loss, validation loss) of each
-    epoch, means over steps. Steps of unknown features (NaN) teach nothing and count for nothing.
-    Raises UserError where rallies are missing altogether.
+    Stops early on validation loss. Returns the head of the best epoch, in eval mode, and (train
+    loss, validation loss) of each epoch, as means over steps. Steps with unknown features (NaN) do
+    not count in either loss. Raises UserError if train or validation has no rally at all, or if the
+    validation loss is not finite.
     """
     config = config or HeadConfig()
     if not any(marks for _, marks in train) or not any(marks for _, marks in val):
-        raise UserError("no rally is marked in the matches of train or of validation")
+        raise UserError(
+            "no rally is marked in the matches of train, or in those of validation; mark some with "
+            "python labeling.py --match VIDEO"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = MatchHead(config)
@@ -128,7 +132,8 @@ def fit_head(
             history.append((float(np.mean(losses)), val_loss))
             if not np.isfinite(val_loss):
                 raise UserError(
-                    f"the head's validation loss became {val_loss}: are all features numbers?"
+                    f"could not train the temporal head: its validation loss became {val_loss}; "
+                    "check that all features are finite"
                 )
             since_best = epochs_since_best([loss for _, loss in history])
             if since_best == 0:
@@ -142,7 +147,11 @@ def fit_head(
 def label_steps(
     features: torch.Tensor, marks: Marks, every: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(float32 (S,) 1 where the step's moment lies in a rally, float32 (S,) 0 where unknown)."""
+    """Returns labels and weights of the steps of features (S, D).
+
+    labels are float32 (S,): 1 if the time of the step lies in a rally, else 0. weights are float32
+    (S,): 0 if the features are unknown (NaN), else 1.
+    """
     seconds = torch.arange(len(features)) * every / GRID_FPS
     labels = torch.zeros(len(features))
     for start, end in marks:
@@ -151,7 +160,10 @@ def label_steps(
 
 
 def hold_last(features: torch.Tensor) -> torch.Tensor:
-    """Features (S, D), unknown steps (NaN) replaced by the last known one, or the first to come."""
+    """Replaces unknown steps (NaN) of features (S, D) by the last known step, else by the first.
+
+    Returns zeros if no step is known.
+    """
     unknown = features[:, 0].isnan()
     if not unknown.any():
         return features
@@ -163,7 +175,10 @@ def hold_last(features: torch.Tensor) -> torch.Tensor:
 
 
 def _batches(matches: list, seed: int, epoch: int) -> Iterator[list[torch.Tensor]]:
-    """Crops of CROP_STEPS at random places, about as many steps as the matches have, or more."""
+    """Yields batches of crops of CROP_STEPS at random places.
+
+    An epoch has about as many steps as the matches, and at least MIN_BATCHES batches.
+    """
     rng = np.random.default_rng([seed, epoch])
     sizes = np.array([len(x) for x, _, _ in matches])
     for _ in range(max(MIN_BATCHES, round(sizes.sum() / CROP_STEPS / BATCH_SIZE))):
@@ -175,13 +190,13 @@ def _batches(matches: list, seed: int, epoch: int) -> Iterator[list[torch.Tensor
 
 
 def _at_least(size: int, parts: tuple) -> list[torch.Tensor]:
-    """A match's features, labels and weights, lengthened by steps of no weight if it is shorter."""
+    """Pads a match's features, labels and weights with steps of weight 0 up to size steps."""
     short = max(size - len(parts[0]), 0)
     return [torch.cat([part, part.new_zeros(short, *part.shape[1:])]) for part in parts]
 
 
 def _loss_sum(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy (B, S), summed over the steps that are known."""
+    """Returns the binary cross-entropy of (B, S), summed over the known steps."""
     losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     return (losses * known).sum()
 

@@ -1,16 +1,18 @@
-"""A match's rallies as the files of other programs: editors, players, YouTube, LosslessCut.
+"""Exports a match's rallies as files for editors, players, YouTube and LosslessCut.
 
-otio, edl and fcpxml are one track of clips, one a rally, each a part of the match's file. Their
-edges are frames: round(seconds * fps), the end exclusive. srt, chapters and llc are in seconds
-of the match. Seconds count from the file's first frame. Imports no torch.
+otio, edl and fcpxml hold a track of clips, one for each rally, that refer to the match's file. The
+edges of clips are frames: round(seconds * fps), the end exclusive. srt, chapters and llc are in
+seconds of the match. Seconds count from the file's first frame. Imports no torch.
 
-- An EDL (CMX 3600) holds pictures only. At 29.97 and 59.94 frames a second its timecode is
-  drop-frame, so that it keeps to real time; its second line says which. Frame 0 of the file is
-  00:00:00:00. It may name the source by 8 letters and digits only: the whole name is in a comment.
-- FCPXML is written here. OpenTimelineIO's adapter (1.0.0) finds no frame duration for 24000/1001,
-  30000/1001 and 60000/1001, as it looks them up by two decimals, and reads such rates as 23, 29 and
-  59.
-- YouTube shows chapters only if the first is at 0:00, there are three, and each lasts 10 seconds.
+- An EDL (CMX 3600) holds pictures only. At 29.97 and 59.94 frames per second its timecode is
+  drop-frame, so that it keeps to real time. Its second line says which timecode it has. Frame 0 of
+  the file is 00:00:00:00. The format names a source by at most 8 letters and digits, so a comment
+  has the whole name.
+- FCPXML is written here, without OpenTimelineIO. Its adapter (1.0.0) looks up frame durations by
+  two decimals. It finds none for 24000/1001, 30000/1001 and 60000/1001, and reads these rates as
+  23, 29 and 59.
+- YouTube shows chapters only if the first is at 0:00, there are at least three, and each lasts at
+  least 10 seconds.
 """
 
 import json
@@ -39,8 +41,8 @@ FILE_NAMES = {
     "llc": "rallies.llc",
 }
 EXPORTS = tuple(FILE_NAMES)
-CHAPTER_SEC, CHAPTERS = 10, 3  # YouTube's shortest chapter, and its fewest
-REEL_LETTERS = 8  # of a source's name in CMX 3600
+CHAPTER_SEC, CHAPTERS = 10, 3  # YouTube's shortest chapter and smallest number of chapters
+REEL_LETTERS = 8  # the longest source name in CMX 3600
 
 
 def export(
@@ -54,16 +56,17 @@ def export(
 ) -> list[Path]:
     """Writes the kinds (of EXPORTS) into the folder, each whole, and returns their paths.
 
-    rallies are the rallies, cuts the same with what is shown before and after. fps is the video's
-    rate, as exact as it is known: Fraction(30000, 1001). Prints a note where YouTube's rules leave
-    rallies without a chapter. Raises UserError for no rallies, no video, a rate without timecode
-    (edl), and when a file cannot be written; ValueError for another kind.
+    cuts are the rallies with the seconds shown before and after them. fps is the video's exact
+    frame rate, such as Fraction(30000, 1001). Prints a note if YouTube's rules leave rallies
+    without a chapter. Raises UserError if there are no rallies, if video_path is not a video, if
+    its frame rate has no timecode (edl), and if a file cannot be written; the other kinds are
+    written all the same. Raises ValueError for an unknown kind.
     """
     if unknown := [kind for kind in kinds if kind not in EXPORTS]:
-        raise ValueError(f"no export is called {', '.join(unknown)}: {', '.join(EXPORTS)} are")
+        raise ValueError(f"unknown export {', '.join(unknown)}; choose from {', '.join(EXPORTS)}")
     folder, video_path = Path(folder), Path(video_path)
     if not cuts:
-        raise UserError(f"{video_path}: no rallies to export")
+        raise UserError(f"{video_path}: there are no rallies to export")
     numbers = snap_cuts(cuts, fps, duration_sec)
     make: dict[str, Callable[[], str]] = {
         "otio": lambda: make_timeline(video_path, fps, duration_sec, numbers).to_json_string(),
@@ -78,7 +81,7 @@ def export(
     for kind, path in zip(kinds, paths, strict=True):
         try:
             write_whole(path, make[kind]().encode())
-        except UserError as error:  # the others are wanted all the same
+        except UserError as error:  # go on with the other kinds
             problems.append(str(error))
     if problems:
         raise UserError("; ".join(problems))
@@ -86,7 +89,7 @@ def export(
 
 
 def snap_cuts(cuts: Marks, fps: Fraction, duration_sec: float) -> list[tuple[int, int]]:
-    """(first frame, frame after the last) of each cut, at least one frame and inside the file."""
+    """Returns (first frame, one past the last) of each cut: at least one frame, inside the file."""
     count = max(round(duration_sec * fps), 1)
     firsts = [min(round(start * fps), count - 1) for start, _ in cuts]
     ends = [min(round(end * fps), count) for _, end in cuts]
@@ -96,9 +99,10 @@ def snap_cuts(cuts: Marks, fps: Fraction, duration_sec: float) -> list[tuple[int
 def make_timeline(
     video_path: Path, fps: Fraction, duration_sec: float, numbers: list[tuple[int, int]]
 ) -> otio.schema.Timeline:
-    """The cuts, as frame numbers from snap_cuts, in a row: a video track, and one of sound if any.
+    """Returns a timeline of the cuts in a row: a video track, and an audio track if there is sound.
 
-    The clips are called "Rally 1" and so on, and refer to the whole file.
+    numbers are frame numbers from snap_cuts. The clips are called "Rally 1" and so on, and refer to
+    the whole file.
     """
     rate, name = float(fps), " ".join(video_path.name.split())
     full_range = TimeRange(RationalTime(0, rate), RationalTime(round(duration_sec * fps), rate))
@@ -118,14 +122,17 @@ def make_timeline(
 def make_edl(
     video_path: Path, fps: Fraction, duration_sec: float, numbers: list[tuple[int, int]]
 ) -> str:
-    """The cuts as a CMX 3600 edit decision list. Raises UserError for a rate without timecode."""
+    """Returns the cuts as a CMX 3600 edit decision list.
+
+    Raises UserError if the frame rate has no timecode.
+    """
     timeline = make_timeline(video_path, fps, duration_sec, numbers)
     try:
         text = otio.adapters.write_to_string(timeline, "cmx_3600", rate=float(fps))
     except ValueError as error:
         raise UserError(
-            f"{video_path}: no EDL can be of its {float(fps):.3f} frames a second ({error}); "
-            "choose otio"
+            f"{video_path}: its {float(fps):.3f} frames per second have no EDL timecode ({error}); "
+            "use --export otio"
         ) from error
     counting = "DROP FRAME" if re.search(r"\d;\d\d\b", text) else "NON-DROP FRAME"
     return text.replace("\n\n", f"\nFCM: {counting}\n\n", 1)
@@ -134,9 +141,9 @@ def make_edl(
 def make_fcpxml(
     video_path: Path, fps: Fraction, duration_sec: float, numbers: list[tuple[int, int]]
 ) -> str:
-    """The cuts as a project of Final Cut Pro, pictures and sound (FCPXML 1.8).
+    """Returns the cuts as a Final Cut Pro project with pictures and sound (FCPXML 1.8).
 
-    All times are exact fractions of a second, and whole frames, which Final Cut demands.
+    All times are exact fractions of a second that are whole frames, as Final Cut requires.
     """
     width, height, sound = _form(video_path)
     name, whole = video_path.stem, _seconds(max(round(duration_sec * fps), 1), fps)
@@ -167,7 +174,10 @@ def make_fcpxml(
 
 
 def make_subtitles(rallies: Marks, cuts: Marks) -> str:
-    """SubRip subtitles for the whole match; the length that they name is the rally's own."""
+    """Returns SubRip subtitles for the whole match, shown during the cuts.
+
+    The text gives the length of the rally, not of the cut.
+    """
     blocks = []
     for k, ((start, end), cut) in enumerate(zip(rallies, cuts, strict=True), 1):
         shown = " --> ".join(_clock(sec) for sec in cut)
@@ -176,38 +186,41 @@ def make_subtitles(rallies: Marks, cuts: Marks) -> str:
 
 
 def make_chapters(cuts: Marks, duration_sec: float) -> tuple[str, str]:
-    """(chapters for the description of the whole match on YouTube, a note; "" if none is needed).
+    """Returns chapters for the YouTube description of the whole match, and a note ("" for none).
 
-    What is before the first rally is the first chapter, or belongs to it if shorter than 10
-    seconds. A rally that begins less than 10 seconds after the chapter before, or before the end,
-    gets none.
+    The time before the first rally is a chapter of its own, or part of the first rally's chapter if
+    it is shorter than 10 seconds. A rally gets no chapter if it begins less than 10 seconds after
+    the chapter before, or less than 10 seconds before the end.
     """
     chapters = [(0, "Before the first rally")]
     if cuts[0][0] < CHAPTER_SEC:
         chapters = [(0, "Rally 1")]
     for k, (start, _) in enumerate(cuts, 1):
-        sec = int(start)  # not later than it begins
+        sec = int(start)  # rounded down, so that the chapter is not late
         if min(sec - chapters[-1][0], int(duration_sec) - sec) >= CHAPTER_SEC:
             chapters.append((sec, f"Rally {k}"))
     missing = len(cuts) - sum(title.startswith("Rally") for _, title in chapters)
     notes = []
     if missing:
         notes.append(
-            f"{missing} of {len(cuts)} rallies are without: none may be shorter than "
-            f"{CHAPTER_SEC} s on YouTube"
+            f"none for {missing} of {len(cuts)} rallies, because YouTube allows no chapter shorter "
+            f"than {CHAPTER_SEC} s"
         )
     if len(chapters) < CHAPTERS:
-        notes.append("YouTube shows none if there are fewer than three")
+        notes.append(f"YouTube shows chapters only if there are {CHAPTERS} or more")
     lines = [f"{_minutes(sec)} {title}\n" for sec, title in chapters]
     return "".join(lines), f"chapters: {'; '.join(notes)}" if notes else ""
 
 
 def make_llc(folder: Path, video_path: Path, cuts: Marks) -> str:
-    """A LosslessCut project (version 1, which later ones read), to be opened from the folder."""
+    """Returns a LosslessCut project, to be opened from the folder.
+
+    It has project version 1, which later versions of LosslessCut read.
+    """
     video = video_path.resolve()
-    try:  # LosslessCut puts the project's own folder before it
+    try:  # LosslessCut reads the name relative to the folder of the project
         name = Path(os.path.relpath(video, folder.resolve())).as_posix()
-    except ValueError:  # another drive of Windows
+    except ValueError:  # on another drive (Windows)
         name = video.name
     segments = [
         {"start": round(start, 6), "end": round(end, 6), "name": f"Rally {k}"}
@@ -224,7 +237,7 @@ def _noted(text: str, note: str) -> str:
 
 
 def _form(video_path: Path) -> tuple[int, int, int]:
-    """(width, height, channels of sound; 0 without sound) of a video file."""
+    """Returns width, height and number of audio channels (0 without sound) of a video file."""
     container, pictures, _ = open_container(video_path)
     with container:
         sound = next((s for s in container.streams.audio if s.codec_context), None)
@@ -232,7 +245,7 @@ def _form(video_path: Path) -> tuple[int, int, int]:
 
 
 def _reel(stem: str) -> str:
-    """What CMX 3600 lets be said of a file's name; AX, its word for other sources, if nothing."""
+    """Returns a file name as a CMX 3600 source name, or AX (auxiliary source) if none is left."""
     plain = unicodedata.normalize("NFKD", stem)
     return re.sub(r"[^A-Za-z0-9]", "", plain).upper()[:REEL_LETTERS] or "AX"
 

@@ -1,4 +1,4 @@
-"""One match, from its file or address to all that was asked for: table, page, editor files, reel.
+"""Runs one match from its file or address to its results: table, report, exports, reel and clips.
 
 problem = detect_or_say("final.mp4", detector, MatchRequest(reel=True), print)
 """
@@ -20,7 +20,7 @@ from output.reel import make_clips, make_reel, pad_rallies
 from output.report import Facts, prepare_video, save_report
 from output.results import SavedMatch, detect_and_save
 
-Say = Callable[[str], None]  # print, or what keeps the line for later
+Say = Callable[[str], None]  # print, or a function that keeps the line for later
 BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {remaining} left"
 
 
@@ -28,18 +28,18 @@ BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {remaining} left"
 class MatchRequest:
     """What to make of each match, and where."""
 
-    out_dir: Path | None = None  # of the folders <match>_rallies; None: beside each video
-    data_dir: Path = Path("Data")  # downloads go into its videos/
+    out_dir: Path | None = None  # parent of the <match>_rallies folders; None: beside each video
+    data_dir: Path = Path("Data")  # downloads go to data_dir/videos
     reel: bool = False
     clips: bool = False
     exports: tuple[str, ...] = ()  # of editor_files.EXPORTS
-    pre_roll_sec: float = 1.0  # around each cut, never in rallies.csv
-    post_roll_sec: float = 1.5
-    force: bool = False  # write over a rallies.csv that a person corrected
+    pre_roll_sec: float = 1.0  # shown before each rally; rallies.csv does not include it
+    post_roll_sec: float = 1.5  # shown after each rally
+    force: bool = False  # overwrite a corrected table or another video's results
 
 
 def detect_or_say(match: Path | str, detector, request: MatchRequest, say: Say) -> str:
-    """detect_one; returns what went wrong, in a line, or ""."""
+    """Runs detect_one. Returns its error in one line, or "" if there was none."""
     try:
         detect_one(match, detector, request, say)
     except (UserError, OSError) as error:
@@ -48,7 +48,10 @@ def detect_or_say(match: Path | str, detector, request: MatchRequest, say: Say) 
 
 
 def detect_one(match: Path | str, detector, request: MatchRequest, say: Say) -> None:
-    """Detects one match, and writes and says all that is asked for."""
+    """Detects one match, writes all files that the request asks for, and says what it wrote.
+
+    If one of them fails, the others are written all the same. Raises UserError with all problems.
+    """
     path = fetch(match, request.data_dir)
     folder = request.out_dir / default_dir(path).name if request.out_dir else default_dir(path)
     saved = detect_and_save(path, detector, folder, request.force)
@@ -58,15 +61,15 @@ def detect_one(match: Path | str, detector, request: MatchRequest, say: Say) -> 
         f"{path.name}: {len(rallies)} {'rally' if len(rallies) == 1 else 'rallies'}, "
         f"{in_play:.0%} of {clock(video.end_sec)} in play"
         + (f", at {saved.times_real_time:.1f}x real time" if saved.times_real_time else "")
-        + (" (of synthetic training data)" if detector.synthetic else "")
+        + (" (model trained on SYNTHETIC data)" if detector.synthetic else "")
     )
     if saved.corrected:
         say(
-            f"  {folder / 'rallies.csv'} was corrected by a person: it stays, and all else is made "
-            "from it (--force detects them anew)"
+            f"  {folder / 'rallies.csv'} was corrected by a person: it is kept, and the report, "
+            "reel and exports use it (--force overwrites it)"
         )
     for start, end in saved.result.unknown:
-        say(f"  nothing is known from {clock(start)} to {clock(end)}: the file is damaged there")
+        say(f"  unknown from {clock(start)} to {clock(end)}: the file is damaged there")
     cuts = pad_rallies(
         to_marks(rallies), request.pre_roll_sec, request.post_roll_sec, video.end_sec
     )
@@ -78,14 +81,14 @@ def detect_one(match: Path | str, detector, request: MatchRequest, say: Say) -> 
     ):
         try:
             make()
-        except UserError as error:  # what the others can make is wanted all the same
+        except UserError as error:  # go on with the other files
             problems.append(str(error))
     if problems:
         raise UserError("; ".join(problems))
 
 
 def fetch(match: Path | str, data_dir: Path) -> Path:
-    """The file of a match; one on YouTube is downloaded into data_dir/videos if it is not there."""
+    """Returns the file of a match. Downloads a missing YouTube video to data_dir/videos."""
     path = downloading.find_file(match, data_dir)
     if path is None:
         path = downloading.download(downloading.id_of(match), data_dir / "videos")
@@ -94,7 +97,7 @@ def fetch(match: Path | str, data_dir: Path) -> Path:
 
 def make_report(saved: SavedMatch, folder: Path, say: Say) -> None:
     result, detector = saved.result, saved.result.detector
-    with progress_bar("a copy that browsers play") as on_progress:
+    with progress_bar("copy for the browser") as on_progress:
         played, offset_sec = prepare_video(result.video.path, folder, on_progress)
     facts = Facts(
         model=detector.path.name,
@@ -107,11 +110,11 @@ def make_report(saved: SavedMatch, folder: Path, say: Say) -> None:
     )
     probs, end_sec = (result.times_sec, result.probs), result.video.end_sec
     page = save_report(folder, played, saved.rallies, probs, end_sec, facts, offset_sec)
-    say(f"  {page}: look, correct, save; the table and the picture lie beside it")
+    say(f"  {page}: open it to check and correct the rallies")
 
 
 def make_exports(saved: SavedMatch, cuts: Marks, folder: Path, kinds: list[str], say: Say) -> None:
-    """The files for editors and the like that are asked for."""
+    """Writes the exports of the given kinds."""
     if kinds:
         video, rallies = saved.result.video, to_marks(saved.rallies)
         for path in export(
@@ -121,7 +124,7 @@ def make_exports(saved: SavedMatch, cuts: Marks, folder: Path, kinds: list[str],
 
 
 def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool, say: Say) -> None:
-    """The reel and the clips that are asked for."""
+    """Writes the reel and the clips, if asked for."""
     if reel:
         with progress_bar("reel") as on_progress:
             made = make_reel(path, cuts, folder / "reel.mp4", on_progress)
@@ -129,12 +132,12 @@ def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool, s
     if clips:
         with progress_bar("clips") as on_progress:
             made = make_clips(path, cuts, folder / "clips", on_progress)
-        say(f"  {folder / 'clips'}: {len(made)} files")
+        say(f"  {folder / 'clips'}: {len(made)} file{'s' if len(made) > 1 else ''}")
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[float], None]]:
-    """A bar that appears with the first progress (0 to 1) that is reported, and only then."""
+    """A progress bar that appears when the first progress (0 to 1) is reported, not before."""
     bar = None
 
     def on_progress(progress: float) -> None:
@@ -152,7 +155,7 @@ def progress_bar(title: str) -> Iterator[Callable[[float], None]]:
 
 
 def clock(sec: float) -> str:
-    """1:02:03 or 2:03.4"""
+    """Formats seconds as 1:02:03, or as 2:03.4 below an hour."""
     seconds, rest = divmod(round(sec * 10), 10)
     if seconds >= 3600:
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -1,4 +1,4 @@
-"""Whole matches on a Ray cluster, one to a core (or GPU)."""
+"""Detects whole matches on a Ray cluster, one match per core (or GPU)."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +12,13 @@ from output.pipeline import MatchRequest, detect_or_say
 def detect_on_ray(
     matches: list[Path | str], detector: Detector, request: MatchRequest, precision: str
 ) -> Iterator[dict]:
-    """pipeline.detect_or_say of each match, on the cluster that connect has joined, as they are
-    done: rows of item (the match), lines (of text) and problem ("" if all went well)."""
+    """Runs pipeline.detect_or_say for each match on the cluster that connect has joined.
+
+    Yields a row for each match when it is done: item (the match), lines (what was said, as one
+    text) and problem (the error, "" if there was none).
+    """
     detector = replace(detector, precision=choose_precision(precision))
-    request = replace(  # workers have working folders of their own
+    request = replace(  # absolute paths: workers have other working folders
         request,
         out_dir=request.out_dir and request.out_dir.absolute(),
         data_dir=request.data_dir.absolute(),
@@ -25,7 +28,7 @@ def detect_on_ray(
 
 
 class MatchDetector:
-    """An actor of Ray Data: a match in, what was said of it and what went wrong out."""
+    """A Ray Data actor: takes matches, returns what was said of each and its error."""
 
     def __init__(self, detector: Detector, request: MatchRequest):
         self.detector, self.request = detector, request

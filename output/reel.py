@@ -1,12 +1,13 @@
-"""The rallies of a match as one video, or as a file each, cut to the frame and with their sound.
+"""Cuts the rallies of a match into one video, or into a file each, exact to the frame, with sound.
 
-A cut's edges go to the nearest frame's coming on screen, so that touching cuts share an edge and
-no frame is shown twice. Each cut is one run of ffmpeg, which seeks to shortly before it: pictures
-as H.264 whose times count from the cut's start, sound as PCM that is then made exactly as long as
-the pictures. The sound of all cuts is encoded in one piece. So nothing adds up from cut to cut.
+The edges of a cut move to the nearest time at which a frame comes on screen. So touching cuts share
+an edge, and no frame is shown twice. Each cut is one run of ffmpeg, which seeks to shortly before
+it. It writes the pictures as H.264 with times from the start of the cut, and the sound as PCM. The
+sound is then made exactly as long as the pictures. The sound of all cuts is encoded in one piece.
+So errors do not add up from cut to cut.
 
-Seconds count from the file's first frame, as in video.open_video. Imports no torch. Beside the
-target there must be space for the reel twice, and for 0.7 GB of sound for an hour of rallies.
+Seconds count from the file's first frame, as in video.open_video. Imports no torch. The folder of
+the target needs free space for twice the reel, plus 0.7 GB of sound per hour of rallies.
 """
 
 import os
@@ -32,19 +33,19 @@ from media.video import UNREADABLE, Video, open_video
 SAMPLE_RATE = 48000
 SAMPLE_BYTES = 4  # stereo, 16 bits
 TIMESCALE = 90000  # ticks per second of the pictures; a whole number of them at all common rates
-BACK_SEC = (3.0, 60.0, float("inf"))  # how far before a cut to seek, further where frames lack
-EARLY_SEC = 0.5  # sought before a key frame, for in a transport stream a seek lands near it only
-GUARD_SEC = 10.0  # read beyond a cut, by then all that is interleaved with it has come
-SOUND_JUMP_SEC = 0.02  # sound that its times put so far off is moved, by silence or by a cut
+BACK_SEC = (3.0, 60.0, float("inf"))  # how far before a cut to seek; the next if frames are missing
+EARLY_SEC = 0.5  # seek this long before a key frame: in a transport stream a seek is not exact
+GUARD_SEC = 10.0  # read this far beyond a cut, for sound that is interleaved late
+SOUND_JUMP_SEC = 0.02  # sound this far off its timestamps is moved, by adding silence or cutting
 KEY_SEC = 2.0  # from key frame to key frame
-CUTS_SHARE = 0.95  # of the progress; the rest is putting together
+CUTS_SHARE = 0.95  # of the progress; joining the cuts is the rest
 CLIP_NAME = re.compile(r"rally_\d{3,}\.mp4")
 OnProgress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Frames first up to, but not including, last; on screen from start_sec to end_sec."""
+    """Frames first to last (excluded), on screen from start_sec to end_sec."""
 
     first: int
     last: int
@@ -59,14 +60,16 @@ class Cut:
 def pad_rallies(
     rallies: Marks, pre_roll_sec: float, post_roll_sec: float, duration_sec: float
 ) -> Marks:
-    """Rallies in order of time, each with some seconds before and after it, within the match.
+    """Returns the rallies in order of time, with seconds added before and after, within the match.
 
-    Where two neighbours' paddings would overlap, the gap between them is divided in the proportion
-    of what was asked for. Raises UserError for rallies that check_marks refuses, and for one that
-    begins after the match's end.
+    If the added seconds of two neighbours would overlap, they share the gap in the proportion
+    post_roll_sec to pre_roll_sec. Raises UserError for rallies that check_marks refuses, and for a
+    rally that begins after the end of the match.
     """
     if min(pre_roll_sec, post_roll_sec) < 0:
-        raise UserError("seconds before and after a rally cannot be less than 0")
+        raise UserError(
+            f"pre-roll and post-roll must be 0 s or more, not {pre_roll_sec} and {post_roll_sec}"
+        )
     check_marks(rallies)
     rallies = sorted(rallies)
     starts = [max(start - pre_roll_sec, 0.0) for start, _ in rallies]
@@ -77,8 +80,8 @@ def pad_rallies(
             ends[k] = starts[k + 1] = end + post_share * (following - end)
     if rallies and rallies[-1][0] >= duration_sec:
         raise UserError(
-            f"a rally begins at {rallies[-1][0]:.3f} s, and the match ends at {duration_sec:.3f} "
-            "s: are these the rallies of another file?"
+            f"a rally begins at {rallies[-1][0]:.3f} s, but the match ends at {duration_sec:.3f} "
+            "s; are these the rallies of another file?"
         )
     return list(zip(starts, ends, strict=True))
 
@@ -88,9 +91,10 @@ def make_reel(
 ) -> Path:
     """Writes all cuts, in order, as one MP4 (H.264, AAC) and returns its path.
 
-    on_progress gets the share done, 0 to 1. Without sound in the file there is none in the reel.
-    Damaged frames are shown as FFmpeg mends them. Raises UserError for no cuts, cuts outside
-    the video, no video, and when the reel cannot be made or written; what was there then stays.
+    on_progress gets the share done, 0 to 1. A file without sound gives a reel without sound.
+    Damaged frames are shown as FFmpeg conceals them. Raises UserError if there are no cuts, if a
+    cut is outside the video, if video_path is not a video, and if the reel cannot be made or
+    written. An earlier reel then stays.
     """
     target = Path(target)
     video, frames = _open(video_path, cuts, [target])
@@ -103,10 +107,10 @@ def make_reel(
 def make_clips(
     video_path: str | Path, cuts: Marks, folder: str | Path, on_progress: OnProgress
 ) -> list[Path]:
-    """Writes each cut as an MP4 of its own, rally_001.mp4 and on, and returns their paths.
+    """Writes each cut as its own MP4, rally_001.mp4 and so on, and returns their paths.
 
-    Once all are done they replace the folder's clips of an earlier run, of which none is left. The
-    rest is as with make_reel.
+    When all are done, they replace all clips of an earlier run in the folder. Sound, damaged
+    frames, on_progress and errors are as in make_reel.
     """
     folder = Path(folder)
     earlier = [p for p in folder.glob("rally_*.mp4") if CLIP_NAME.fullmatch(p.name)]
@@ -127,14 +131,15 @@ def make_clips(
 
 
 def _open(video_path: str | Path, cuts: Marks, targets: list[Path]) -> tuple[Video, list[Cut]]:
-    """The open video, its cuts snapped to its frames. Refuses to replace the video itself."""
+    """Opens the video and snaps the cuts to its frames. Refuses to overwrite the video itself."""
     if not cuts:
-        raise UserError(f"{video_path}: no rallies to show")
+        raise UserError(f"{video_path}: there are no rallies for a reel or clips")
     video = open_video(video_path)
     try:
         if any(path.exists() and path.samefile(video_path) for path in targets):
             raise UserError(
-                f"{video_path}: its rallies would be written over it; choose another place"
+                f"{video_path}: the rallies would overwrite the video itself; choose another "
+                "folder with --out DIR"
             )
         return video, [_snap(video, start, end) for start, end in cuts]
     except BaseException:
@@ -143,10 +148,10 @@ def _open(video_path: str | Path, cuts: Marks, targets: list[Path]) -> tuple[Vid
 
 
 def _snap(video: Video, start_sec: float, end_sec: float) -> Cut:
-    """The cut whose edges are those of frames, or, while one stands for long, the times given."""
+    """Returns the cut with its edges at frames, or at the given times inside a long frame."""
     if not 0 <= start_sec < min(end_sec, video.end_sec):
         raise UserError(
-            f"{video.path}: no rally can be from {start_sec:.3f} to {end_sec:.3f} s, the video "
+            f"{video.path}: a rally cannot last from {start_sec:.3f} to {end_sec:.3f} s; the video "
             f"ends at {video.end_sec:.3f} s"
         )
     edges_sec = np.append(video.times_sec, video.end_sec)
@@ -162,10 +167,10 @@ def _snap(video: Video, start_sec: float, end_sec: float) -> Cut:
 
 @contextmanager
 def _workplace(video: Video, folder: Path) -> Iterator[Path]:
-    """A temporary folder in that of the target. Errors of the disk and ffmpeg become UserError."""
+    """A temporary folder in the target's folder. Turns disk and ffmpeg errors into UserError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".reel.*"):  # of a killed run; nobody has written to it for long
+        for left in folder.glob(".reel.*"):  # left by a killed run, if not written to for long
             if left.is_dir() and time.time() - left.stat().st_mtime > LEFT_SEC:
                 shutil.rmtree(left)
         with tempfile.TemporaryDirectory(prefix=".reel.", dir=folder) as temporary:
@@ -173,13 +178,13 @@ def _workplace(video: Video, folder: Path) -> Iterator[Path]:
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "output", None) or getattr(error, "strerror", None) or error
         raise UserError(
-            f"{video.path}: its rallies could not be cut out ({reason}); see that {folder} can be "
-            "written and has space left, and that a player plays the video"
+            f"{video.path}: could not cut out the rallies ({reason}); check that {folder} is "
+            "writable and has free space, and that the video plays in a player"
         ) from error
 
 
 def _rising(on_progress: OnProgress) -> OnProgress:
-    """on_progress, but never told less than before."""
+    """Wraps on_progress so that its share never falls."""
     highest = 0.0
 
     def on_share(share: float) -> None:
@@ -191,7 +196,7 @@ def _rising(on_progress: OnProgress) -> OnProgress:
 
 
 def _within(on_share: OnProgress, low: float, high: float) -> OnProgress:
-    """on_share for a part of the work, which is from low to high of the whole."""
+    """Wraps on_share for a part of the work that goes from low to high of the whole."""
     return lambda share: on_share(low + min(share, 1.0) * (high - low))
 
 
@@ -200,7 +205,7 @@ def _join(video: Video, cuts: list[Cut], folder: Path, on_share: OnProgress) -> 
     sound = next((s for s in video.container.streams.audio if s.codec_context), None)
     borders_sec = np.cumsum([0.0, *(cut.length_sec for cut in cuts)])
     shares = CUTS_SHARE * borders_sec / borders_sec[-1]
-    # What is rounded is the place in the reel, so that the errors do not add up.
+    # Round the positions in the reel, not the lengths, so that errors do not add up.
     samples = np.diff(np.round(borders_sec * SAMPLE_RATE).astype(int))
     lasting_sec = np.diff(borders_sec.round(6))
     joined, size, lines = folder / "sound.pcm", "", ["ffconcat version 1.0"]
@@ -220,7 +225,7 @@ def _join(video: Video, cuts: list[Cut], folder: Path, on_share: OnProgress) -> 
         *["-f", "mp4", "joined.mp4"],
     ]
     on_last = _within(on_share, CUTS_SHARE, 1.0)
-    # In the folder: its own name, where it has a ? or #, is cut off there by what joins files.
+    # Run in the folder: ffmpeg's concat demuxer truncates a folder name at a ? or #.
     run_ffmpeg(command, lambda sec: on_last(sec / borders_sec[-1]), folder)
     return folder / "joined.mp4"
 
@@ -233,13 +238,14 @@ def _cut_out(
     size: str,
     on_share: OnProgress,
 ) -> str:
-    """Writes a cut's pictures to part, its sound beside it; returns the pictures' "width:height".
+    """Writes a cut's pictures to part and its sound beside it. Returns the "width:height" of part.
 
-    They are given the size, where it is not "". A seek that leads behind the cut's beginning is
-    noticed by the frames that lack there, and done again from further back.
+    Scales the pictures to size ("width:height"), unless size is "". If frames are missing at the
+    start of the cut, the seek led too far, and the cut is made again from further back. Raises
+    UserError if the frames cannot be decoded at all.
     """
     edges_sec = np.append(video.times_sec, video.end_sec)
-    third = min(cut.first + 3, cut.last)  # as two fields make a frame, the second may be the third
+    third = min(cut.first + 3, cut.last)  # two fields make a frame, so the second may be the third
     for back_sec in BACK_SEC:
         command = _cut_command(video, sound, cut, part, size, back_sec)
         run_ffmpeg(command, lambda sec: on_share(sec / cut.length_sec))
@@ -248,29 +254,30 @@ def _cut_out(
                 stream = container.streams.video[0]
                 shown_sec = [p.pts * float(p.time_base) for p in container.demux(stream) if p.size]
                 size = f"{stream.width}:{stream.height}"
-        except UNREADABLE:  # an MP4 without a frame
+        except UNREADABLE:  # the MP4 has no frame
             continue
         second_sec = cut.start_sec + [*shown_sec, np.inf, np.inf][1]
         complete = third < cut.first + 3 or second_sec < edges_sec[third]
         if complete or video.damaged[cut.first : cut.last].any():
             return size
     raise UserError(
-        f"{video.path}: the frames from {cut.start_sec:.2f} s on cannot be decoded; leave out the "
-        f"rally from there to {cut.end_sec:.2f} s"
+        f"{video.path}: could not decode the frames from {cut.start_sec:.2f} s on; remove the "
+        f"rally between {cut.start_sec:.2f} and {cut.end_sec:.2f} s from rallies.csv"
     )
 
 
 def _cut_command(
     video: Video, sound: av.AudioStream | None, cut: Cut, part: Path, size: str, back_sec: float
 ) -> list[str]:
-    """The ffmpeg command that writes one cut: H.264 without B-frames to part, PCM beside it.
+    """Returns the ffmpeg command of one cut: H.264 without B-frames to part, PCM beside it.
 
-    -copyts keeps the file's own times, in which a cut is exact wherever the seek has led.
+    -copyts keeps the file's own timestamps, so the cut is exact wherever the seek lands.
     """
     first_sec = float(video.pts[0] * video.stream.time_base)
     start_sec, end_sec = first_sec + cut.start_sec, first_sec + cut.end_sec
     times_sec = np.concatenate([[-1.0], video.times_sec, [video.end_sec + 1.0]]) + first_sec
-    middles_sec = (times_sec[1:] + times_sec[:-1]) / 2  # of frames k - 1 and k: no rounding matters
+    # Half-way between frames k - 1 and k, where rounding does no harm.
+    middles_sec = (times_sec[1:] + times_sec[:-1]) / 2
     key_sec = (video.key_pts - video.pts[0]) * float(video.stream.time_base)
     before = key_sec[key_sec <= cut.start_sec - back_sec]
     begin_sec = (video.container.start_time or 0) / av.time_base
@@ -306,7 +313,7 @@ def _ffmpeg() -> list[str]:
 
 
 def _append(part: Path, joined: Path, size: int) -> None:
-    """Moves a cut's PCM to the end of what is joined, cut off or filled up with silence to size."""
+    """Moves a cut's PCM to the end of joined, truncated or padded with silence to size bytes."""
     with open(part, "rb") as source, open(joined, "ab") as target:
         left = size
         while left and (data := source.read(min(left, 1 << 20))):

@@ -1,10 +1,8 @@
-"""The page on which a person checks and corrects the rallies found in a match: report.html.
+"""Writes report.html, the page on which a person checks and corrects the rallies of a match.
 
-`save_report` fills the template beside this file with the rallies, the probabilities and the
-video's address. What it writes needs neither a server nor a network: it is opened as a file, plays
-the video where it lies, and hands the corrected rallies.csv to the browser to save.
-
-Imports no torch.
+save_report fills the template pages/report.html with the rallies, the probabilities and the address
+of the video. The report needs no server and no network: a browser opens it as a file, plays the
+video from where it is, and saves the corrected rallies.csv. Imports no torch.
 """
 
 import hashlib
@@ -24,32 +22,32 @@ from media.proxy import SUFFIX, has_proxy, make_proxy, offset_sec, proxy_path, w
 from web.page import read_page
 
 TEMPLATE = Path(__file__).parent / "pages" / "report.html"
-PLACE = "REPORT_DATA"  # stands in the template where the data goes
+PLACE = "REPORT_DATA"  # placeholder of the data in the template
 VALUES_PER_SEC = 5
-MOST_VALUES = 5 * 7200  # those of two hours: longer matches have fewer a second
+MOST_VALUES = 5 * 7200  # enough for two hours; longer matches get fewer values per second
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the page tells of a match besides its rallies, and of how they were found."""
+    """What the report says about a match besides its rallies, and about how they were found."""
 
-    model: str = ""  # the file's name
+    model: str = ""  # name of the checkpoint file
     weights: str = ""  # of the backbone
-    synthetic: bool = False  # whether it has learnt from drawn matches: said in the header
-    fps: float = 30.0  # of the match: how long a frame lasts
+    synthetic: bool = False  # model trained on the SYNTHETIC sample: the header says so
+    fps: float = 30.0  # frame rate of the match
     times_real_time: float | None = None
-    unknown: list[tuple[float, float]] = field(default_factory=list)  # not known: hatched
-    settings: dict = field(default_factory=dict)  # {name: value} of all else
+    unknown: list[tuple[float, float]] = field(default_factory=list)  # stretches, drawn hatched
+    settings: dict = field(default_factory=dict)  # {name: value} of all other settings
 
 
 def prepare_video(
     video: Path, folder: Path, on_progress: Callable[[float], None]
 ) -> tuple[Path, float]:
-    """The file that the report in folder plays, and its offset_sec as proxy.offset_sec has it.
+    """Returns the file that the report in folder plays, and its offset from proxy.offset_sec.
 
-    That is the video itself where all browsers play it, else its proxy beside it, which is made
-    if it is not there; on_progress gets the share done, 0 to 1. Raises UserError for what is no
-    video, and where the proxy cannot be made or written.
+    That is the video itself if all browsers play it, else the proxy beside it. A missing proxy is
+    made; on_progress gets the share done, 0 to 1. Raises UserError if video is not a video, and if
+    the proxy cannot be made or written.
     """
     why_not = why_not_playable(video)
     if not why_not:
@@ -61,9 +59,9 @@ def prepare_video(
         tempfile.TemporaryFile(dir=video.parent).close()
     except OSError as error:
         raise UserError(
-            f"{video}: for the report in {folder} it needs a copy that browsers play, because of "
-            f"{why_not}, and {video.parent} cannot be written ({error.strerror or error}): give "
-            "yourself the right to write there, or put the video in another folder"
+            f"{video}: some browsers do not play {why_not}, so the report in {folder} needs a "
+            f"converted copy, but {video.parent} is not writable ({error.strerror or error}); make "
+            "it writable, or move the video to another folder"
         ) from error
     proxy = make_proxy(video, on_progress)
     return proxy, offset_sec(proxy)
@@ -80,13 +78,11 @@ def save_report(
 ) -> Path:
     """Writes folder/report.html, whole, and returns its path.
 
-    video is the file to play and offset_sec its player's time less the match's, both as
-    prepare_video gives them. rallies has start_sec, end_sec and confidence (0 to 1, NaN where there
-    is none), in order, none over another; probabilities are times_sec and probs, float (N,) each,
-    times in order, NaN where nothing is known. duration_sec is the match's. Times count from the
-    first frame.
-
-    Raises UserError when it cannot be written.
+    video is the file to play, and offset_sec the time of its player minus the time of the match,
+    both as prepare_video returns them. rallies has start_sec, end_sec and confidence (0 to 1, NaN
+    if there is none), in order and without overlaps. probabilities are times_sec and probs, float
+    (N,) each, with times in order and NaN where the match is unknown. duration_sec is the length of
+    the match. Times count from the first frame. Raises UserError if the page cannot be written.
     """
     times_sec, probs = thin_probabilities(*probabilities)
     name = video.name.removesuffix(SUFFIX)
@@ -117,10 +113,10 @@ def save_report(
 
 
 def video_url(video: Path, folder: Path) -> str:
-    """The address by which a page in folder finds the video, percent-encoded.
+    """Returns the percent-encoded address of the video for a page in folder.
 
-    It is relative, so that both may be moved together, unless they share no folder but the root.
-    Links are not followed: a browser takes the .. of an address by its letters.
+    The address is relative, so that both can move together, unless they share only the root folder.
+    Symbolic links are not resolved, because a browser resolves .. in an address by text alone.
     """
     video, folder = Path(os.path.abspath(video)), Path(os.path.abspath(folder))
     if video.anchor != folder.anchor:  # another drive
@@ -132,15 +128,15 @@ def video_url(video: Path, folder: Path) -> str:
 
 
 def as_script_data(data: dict) -> str:
-    """JSON that may stand inside a script element: ASCII alone, and no "<", whatever is in it."""
+    """Returns JSON that is safe inside a script element: ASCII only, and never a "<"."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
 def thin_probabilities(times_sec: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most VALUES_PER_SEC a second and MOST_VALUES in all: times_sec and probs, float64 (M,).
+    """Thins to at most VALUES_PER_SEC and MOST_VALUES in all: times_sec and probs, float64 (M,).
 
-    Each is the mean of what falls into its step, NaN where any of that is unknown.
+    Each value is the mean over a step, NaN if any value in the step is unknown.
     """
     times_sec, probs = np.asarray(times_sec, float), np.asarray(probs, float)
     if len(times_sec) != len(probs):
@@ -154,12 +150,12 @@ def thin_probabilities(times_sec: np.ndarray, probs: np.ndarray) -> tuple[np.nda
 
 
 def usual_step_sec(times_sec: np.ndarray) -> float:
-    """From one time (N,) to the next, the median; 1 where there are none to tell."""
+    """Returns the median step between times (N,) in seconds; 1.0 if there are fewer than two."""
     return float(np.median(np.diff(times_sec))) if len(times_sec) > 1 else 1.0
 
 
 def list_facts(facts: Facts) -> list[tuple[str, str]]:
-    """What the page tells of how the rallies were found, as (what, value) in words."""
+    """Returns how the rallies were found, as (name, value) texts for the page."""
     listed = {"model": facts.model, "weights": facts.weights}
     if facts.times_real_time:
         listed["speed"] = f"{facts.times_real_time:.1f} times real time"
@@ -168,7 +164,7 @@ def list_facts(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _number(value: float, digits: int) -> float | int | None:
-    """A number for JSON, which has no NaN."""
+    """Rounds a number for JSON. NaN becomes None, because JSON has no NaN."""
     if np.isnan(value):
         return None
     return round(float(value), digits) if digits else round(float(value))

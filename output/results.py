@@ -1,7 +1,7 @@
-"""What a detected match leaves on disk: rallies.csv, rallies.json, probabilities.csv, timeline.png.
+"""Saves a detected match: rallies.csv, rallies.json, probabilities.csv and timeline.png.
 
-A rallies.csv that a person has corrected is never written over without being told to: it takes the
-place of what was detected in all that is made from it.
+A corrected table (a rallies.csv that a person changed) is never overwritten, unless force is True.
+All other files are made from the corrected table instead of the detected rallies.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ with suppress(ImportError):  # not on Windows
 
 @dataclass(frozen=True)
 class SavedMatch:
-    """A detected match whose folder is written."""
+    """A detected match that is saved in its folder."""
 
     result: Result
-    rallies: pd.DataFrame  # those that stand: a person's, or those of the result
-    corrected: bool  # whether they are a person's
+    rallies: pd.DataFrame  # those of the corrected table if there is one, else the detected ones
+    corrected: bool  # whether they come from a corrected table
     record: dict  # rallies.json
-    times_real_time: float | None  # None: features of an earlier run say nothing about the speed
+    times_real_time: float | None  # None if features came from an earlier run
 
 
 def detect_and_save(
@@ -46,9 +46,10 @@ def detect_and_save(
 ) -> SavedMatch:
     """Detects a match and saves it in its folder.
 
-    Raises UserError for what is no video, where the folder is another's, and as save_result does.
+    force=True overwrites a corrected table and the results of another video. Raises UserError if
+    path is not a video, and as check_folder and save_result do.
     """
-    open_container(path)[0].close()  # first of all, whether it is a video
+    open_container(path)[0].close()  # fails at once if it is not a video
     sha256 = file_sha256(path)
     check_folder(folder, path, sha256, force)
     result = detect_match(path, detector, folder, sha256=sha256)
@@ -56,11 +57,10 @@ def detect_and_save(
 
 
 def save_result(result: Result, folder: Path, force: bool = False) -> SavedMatch:
-    """Writes a match's tables and picture.
+    """Writes the tables and the picture of a match.
 
-    The rallies that stand are a person's, those in rallies.csv, where that is not as it was written
-    here and force does not say to write over it. Raises UserError when it is no table of rallies of
-    this match.
+    Keeps a corrected table and uses its rallies, unless force is True. Raises UserError if the
+    corrected table cannot be the rallies of this match, and if a file cannot be written.
     """
     csv = folder / "rallies.csv"
     with one_writer(folder, ".results.lock"):
@@ -71,7 +71,7 @@ def save_result(result: Result, folder: Path, force: bool = False) -> SavedMatch
         if not corrected:
             table = as_text(rallies).to_csv(index=False, lineterminator="\n").encode()
             new = [hashlib.sha256(table).hexdigest()]
-            # Both are ours, whether a kill comes before the table or after it.
+            # Record both hashes: after a kill, the table on disk may be the old or the new one.
             save_record(folder, {**before, "written_sha256": ours + new})
             write_whole(csv, table)
             ours = new
@@ -84,29 +84,32 @@ def save_result(result: Result, folder: Path, force: bool = False) -> SavedMatch
 
 
 def check_folder(folder: Path, video: Path, sha256: str, force: bool = False) -> None:
-    """Raises UserError where a folder holds the rallies of another video, unless force says so."""
+    """Raises UserError if a folder holds the rallies of another video, unless force is True.
+
+    sha256 is that of the video. Also refuses a file name that is not UTF-8.
+    """
     try:
         str(video.resolve()).encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{video!r}: rename it, the name is no UTF-8") from error
+        raise UserError(f"{video!r}: the file name is not valid UTF-8; rename the file") from error
     record = read_record(folder)
     if not force and record.get("video_sha256", sha256) != sha256:
         raise UserError(
-            f"{folder} holds the rallies of another file, {record.get('video')}: give {video} "
-            "another place with --out DIR, or say --force if it takes that one's"
+            f"{folder} holds the rallies of another file, {record.get('video')}; choose another "
+            f"folder for {video} with --out DIR, or use --force to overwrite"
         )
 
 
 def as_text(rallies: pd.DataFrame) -> pd.DataFrame:
-    """The table with 3 decimals everywhere; a confidence that there is not stays empty."""
+    """Returns the table as text with 3 decimals. A missing confidence becomes an empty cell."""
     return rallies.map(lambda value: "" if np.isnan(value) else f"{value:.3f}")
 
 
 def read_rallies(path: Path, duration_sec: float) -> pd.DataFrame:
-    """A table of rallies, in order: start_sec, end_sec, duration_sec, confidence (or NaN).
+    """Reads a table of rallies, in order: start_sec, end_sec, duration_sec, confidence (or NaN).
 
-    The last two columns may be missing, as in another tool's table. Raises UserError, naming the
-    file, for what cannot be the rallies of a match of this length.
+    The last two columns may be missing, as in tables of other tools. Raises UserError, with the
+    name of the file, if these cannot be the rallies of a match of duration_sec.
     """
     read_marks(path, duration_sec)
     table = read_table(path, COLUMNS[:2], others=True).reindex(columns=list(COLUMNS))
@@ -116,7 +119,7 @@ def read_rallies(path: Path, duration_sec: float) -> pd.DataFrame:
 
 
 def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> dict:
-    """All of rallies.json but written_sha256; rallies are those that stand."""
+    """Returns the contents of rallies.json without written_sha256, for the given rallies."""
     video, detector = result.video, result.detector
     fps, model_config = result.fps, detector.model.config
     steps = np.diff(video.times_sec)
@@ -161,7 +164,7 @@ def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> d
             **detector.about,
         },
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        # With features from an earlier run, the time says nothing about the speed.
+        # The speed is unknown if most features came from an earlier run.
         "speed": {
             "wall_sec": round(result.wall_sec, 2),
             "computed_sec": round(result.computed_sec, 2),
@@ -172,26 +175,26 @@ def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> d
 
 
 def frame_at(video: Video, sec: float) -> int:
-    """The number (from 0) of the frame on screen at sec, or one past the last at the end."""
+    """Returns the number (from 0) of the frame on screen at sec; one past the last at the end."""
     return int(np.searchsorted(video.times_sec, sec + CLOCK_SEC, side="right")) - (
         sec + CLOCK_SEC < video.end_sec
     )
 
 
 def timecode(sec: float, fps: Fraction) -> str:
-    """HH:MM:SS:FF, not drop-frame, counted in frames of fps from the first one."""
+    """Returns HH:MM:SS:FF, non-drop-frame, counted in frames of fps from the first frame."""
     base = round(fps)
     total, frame = divmod(round(sec * fps), base)
     return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}:{frame:02d}"
 
 
 def peak_rss_mb() -> float | None:
-    """The most memory that this process has held so far, in MB of 1e6 bytes; None on Windows."""
+    """Returns the peak memory of this process in MB of 1e6 bytes, or None on Windows."""
     status = Path("/proc/self/status")
-    if status.exists():  # Linux, where getrusage would count the parent's memory before exec too
+    if status.exists():  # on Linux, getrusage also counts the parent's memory before exec
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
     if sys.platform == "win32":
         return None
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS reports bytes, others kilobytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

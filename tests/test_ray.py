@@ -1,6 +1,6 @@
-"""Extraction and detection on a plain local Ray: the same files, the same bits, clear errors.
+"""Extraction and detection on a local Ray: the same files, the same bits, clear errors.
 
-What kills of workers and of whole nodes cost is in test_ray_cluster.py (make test-cluster).
+test_ray_cluster.py (make test-cluster) kills workers and whole nodes.
 """
 
 import os
@@ -32,7 +32,8 @@ FRAMES = 4  # of a sequence here
 
 @pytest.fixture(scope="module")
 def local():
-    """A Ray of this machine's cores, this process its driver. Without GPUs: they pick for all."""
+    """A Ray on this machine's cores, with this process as driver. GPUs are hidden: precision "auto"
+    depends on them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         connect("local")
@@ -86,7 +87,8 @@ def run_here(actor, about, items, most):
 def test_a_folder_by_address_is_read_and_written_through_fsspec(
     local, tmp_path, backbone, monkeypatch
 ):
-    monkeypatch.setattr(ray_extraction, "map_on_actors", run_here)  # no memory:// in common
+    # Workers could not see memory://, which belongs to this process.
+    monkeypatch.setattr(ray_extraction, "map_on_actors", run_here)
     write_sequences(tmp_path / "train", 2, FRAMES)
     split = as_path("memory://bucket/train")
     split.fs.put(str(tmp_path / "train"), "/bucket/", recursive=True)
@@ -112,7 +114,7 @@ def test_a_full_disk_ends_the_job_in_its_own_words(local, tmp_path, backbone, mo
         extract_on_ray(tmp_path / "train", names, backbone, seq_frames=FRAMES)
 
 
-def test_no_items_are_no_job():
+def test_no_items_start_no_job():
     assert list(map_on_actors(None, (), [], 1)) == []
 
 
@@ -128,7 +130,7 @@ def test_matches_are_those_without_ray_and_a_bad_one_costs_only_itself(
             write_video(tmp_path / where / f"m{k}.mp4", "30", 60 + k)
         (tmp_path / where / "bad.mp4").write_bytes(b"no video")
         spread = ["--ray"] if where == "ray" else []
-        monkeypatch.setattr(ray_cluster, "connect", lambda address: None)  # it is, here
+        monkeypatch.setattr(ray_cluster, "connect", lambda address: None)  # already connected
         arguments = [str(tmp_path / where), "--model", str(path), "--hop-sec", "0.1", *spread]
         assert detecting_rallies.main(arguments) == 1
         told = capsys.readouterr()

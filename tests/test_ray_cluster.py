@@ -27,7 +27,7 @@ PRECISION = "fp32"
 
 @pytest.fixture(scope="module")
 def nodes():
-    """The cluster, this process its driver; who kills a node adds another in its place."""
+    """The cluster, with this process as driver. A test that kills a node adds another."""
     head = {"num_cpus": 0, "include_dashboard": False}
     started = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):

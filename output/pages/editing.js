@@ -1,4 +1,4 @@
-// How rallies change: their edges move, they are dropped, restored and added, and all is undone.
+// Edits the rallies: moves their edges, drops, restores and adds them, and undoes it all.
 
 import { say } from "../../web/elements.js";
 import { nowSec, seek, video } from "../../web/player.js";
@@ -9,8 +9,8 @@ import {
 } from "./rallies.js";
 
 const SHORTEST_SEC = 0.1;
-const ADDED_SEC = 5;  // how long an added rally is before its edges are set
-const CHOOSE = "Choose a rally first: with n, or in the list";
+const ADDED_SEC = 5;  // length of an added rally until its edges are set
+const CHOOSE = "Select a rally first: press n, or click one in the list";
 
 export function change(edit, before = asText()) {
   edit();
@@ -30,7 +30,7 @@ export function undo() {
   return render();
 }
 
-// Where an edge comes to lie that should be at sec: it stops at the rallies beside it.
+// Returns the time nearest to sec that an edge can have: it stops at the rallies beside it.
 function placeFor(rally, edge, sec) {
   const others = kept().filter((other) => other !== rally);
   if (edge === "start") {
@@ -41,7 +41,7 @@ function placeFor(rally, edge, sec) {
   return rounded(Math.min(END_SEC, ...starts, Math.max(sec, rally.start + SHORTEST_SEC)));
 }
 
-// While the mouse holds an edge of the current rally: the change is complete once it lets go.
+// Called while the mouse drags an edge of the current rally. onDrop in report.js ends the change.
 export function dragEdge(edge, sec) {
   const rally = currentRally();
   rally[edge] = placeFor(rally, edge, sec);
@@ -52,11 +52,11 @@ export function dragEdge(edge, sec) {
 export function moveEdge(edge, sec) {
   const rally = currentRally();
   if (!rally) return say(CHOOSE);
-  if (rally.dropped) return say(`${rallyName(rally)} is dropped: restore it first, with d`);
+  if (rally.dropped) return say(`${rallyName(rally)} is dropped. Press d to restore it first.`);
   const reversed = edge === "start" ? sec >= rally.end : sec <= rally.start;
   if (reversed) return say(`${rallyName(rally)} must start before it ends`);
   const place = placeFor(rally, edge, sec);
-  say(Math.abs(place - sec) > 0.002 ? "That is as far as this edge goes" : "");
+  say(Math.abs(place - sec) > 0.002 ? "This edge cannot go further" : "");
   return change(() => { rally[edge] = place; });
 }
 
@@ -70,7 +70,7 @@ export function toggleDropped(rally) {
   if (!rally) return say(CHOOSE);
   const over = kept().find((other) => other.start < rally.end && rally.start < other.end);
   if (rally.dropped && over) {
-    return say(`${rallyName(over)} reaches into this one now: shorten it, then restore this one`);
+    return say(`${rallyName(over)} now overlaps this one. Shorten it, then restore this one.`);
   }
   say("");
   return change(() => { rally.dropped = !rally.dropped; });
@@ -79,17 +79,17 @@ export function toggleDropped(rally) {
 export function addRally() {
   const start = rounded(nowSec()), { rallies } = edited;
   const over = kept().find((rally) => rally.start <= start && start < rally.end);
-  if (over) return say(`${rallyName(over)} is there already`);
+  if (over) return say(`${rallyName(over)} is already here`);
   const starts = kept().map((rally) => rally.start).filter((sec) => sec > start);
   const end = rounded(Math.min(start + ADDED_SEC, END_SEC, ...starts));
   if (end - start < SHORTEST_SEC) return say("There is no room for a rally here");
   const id = Math.max(report.rallies.length, ...rallies.map((rally) => rally.id)) + 1;
   edited.current = id;
-  say("Added. Go on to where it ends, then press ]");
+  say("Added a rally. Go to its end, then press ]");
   return change(() => rallies.push({ id, start, end, confidence: null, dropped: false }));
 }
 
 export function restoreDetected() {
   change(() => { edited.rallies = JSON.parse(DETECTED); });
-  say("These are the detected rallies again. Undo brings your changes back.");
+  say("Restored the detected rallies. Undo brings your changes back.");
 }

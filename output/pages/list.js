@@ -1,4 +1,4 @@
-// What the page shows of the rallies: the list, the current one, and whether they are saved.
+// Shows the rallies: the list, the current one, and whether they are saved.
 
 import { $, make, scrollToRow, write } from "../../web/elements.js";
 import { clock } from "../../web/time.js";
@@ -30,7 +30,7 @@ function renderRow(rally, k) {
   if (!rows.has(rally.id)) rows.set(rally.id, makeRow(rally.id));
   const { row, cells, go, drop } = rows.get(rally.id), { start, end, confidence } = rally;
   const chosen = rally.id === edited.current, state = stateOf(rally);
-  const tenths = END_SEC < 3600 ? 1 : 0;  // the panel above the list has them of all
+  const tenths = END_SEC < 3600 ? 1 : 0;  // no room beside hours; the panel above the list has them
   const sure = confidence === null ? "–" : `${Math.round(100 * confidence)} %`;
   const texts = [clock(start, tenths), clock(end, tenths), (end - start).toFixed(1), sure, state];
   texts.forEach((text, column) => write(cells[column + 1], text));
@@ -62,7 +62,7 @@ export function render() {
 
 export function renderCurrent() {
   const rally = currentRally(), all = edited.rallies.length;
-  write($("current-title"), !rally ? "No rally chosen" : `${rallyName(rally)} of ${all}, ${
+  write($("current-title"), !rally ? "No rally selected" : `${rallyName(rally)} of ${all}, ${
     (rally.end - rally.start).toFixed(1)} s${rally.dropped ? ", dropped" : ""}`);
   for (const edge of ["start", "end"]) {
     write($(edge), rally ? clock(rally[edge], 2) : "–");
@@ -81,8 +81,8 @@ function renderChanges() {
   $("changes").hidden = now === DETECTED && saved === DETECTED;
   $("detected").hidden = now === DETECTED;
   write($("changes-text"), !unsaved ? "Your changes are in the rallies.csv that you saved."
-    : stored ? "Not saved yet. Your changes are kept in this browser: a reload does not lose them."
-      : "Not saved yet, and this browser keeps nothing for this page: save before you close it.");
+    : stored ? "Not saved yet. This browser keeps your changes, even if you reload the page."
+      : "Not saved yet, and this browser cannot keep your changes. Save before you leave.");
 }
 
 export function choose(id) {

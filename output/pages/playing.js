@@ -1,4 +1,4 @@
-// Playing the match: from rally to rally, by seconds and frames, and all of it or only the rallies.
+// Plays the match: rally by rally, by seconds and frames, all of it or only the rallies.
 
 import { $, say, write } from "../../web/elements.js";
 import { clockSec, nowSec, play, playable, seek, video } from "../../web/player.js";
@@ -8,8 +8,8 @@ import { choose } from "./list.js";
 import { currentRally, edited, END_SEC, kept, report } from "./rallies.js";
 import { pathOf } from "./saving.js";
 
-const NEAR_SEC = 10;     // so far from it the playhead may go without losing the current rally
-const EARLY_SEC = 0.05;  // a player that jumps to a time may land a little before it
+const NEAR_SEC = 10;     // the current rally stays selected while the playhead is this near
+const EARLY_SEC = 0.05;  // a player that seeks to a time may land a little before it
 
 let lastSec = 0;         // the playhead a moment ago
 let onlyRallies = false;
@@ -39,10 +39,11 @@ export function jump(by) {
   const next = at >= 0 ? rallies[at + by] : by > 0 ? rallies.find((rally) => rally.start > now)
     : rallies.findLast((rally) => rally.end <= now);
   if (next) goTo(next);
-  else say(`There is no rally ${by > 0 ? "after" : "before"} this`);
+  else say(`There is no ${by > 0 ? "next" : "previous"} rally`);
 }
 
-// After small moves the current rally stays, also in its neighbour: its edge may be wanted there.
+// After a small move the current rally stays selected, even if the playhead is now in a neighbour:
+// the person may want to move its edge there.
 export function chooseNear(sec, sticky = true) {
   const here = edited.rallies.filter(({ start, end }) => start <= sec && sec < end);
   const there = here.find((rally) => !rally.dropped) ?? here[0], rally = currentRally();
@@ -55,7 +56,8 @@ export function noteSeek(sec) {
   bringIntoView(sec);
 }
 
-// While it plays: the rally that begins becomes the current one; the time between is passed over.
+// While the video plays, a rally that begins becomes the current one. With "Rallies only", the time
+// between rallies is skipped.
 export function follow() {
   if (video.paused || video.seeking || line.drag) return;
   const now = clockSec(), from = lastSec, { rallies } = edited;
@@ -90,6 +92,6 @@ export function fullScreen() {
 export function refuseVideo() {
   video.hidden = true;
   $("problem").hidden = false;
-  write($("problem"), `The video cannot be played: it was looked for at ${pathOf(report.url)}. ` +
-    "Put it there and load this page again; the list and the timeline work without it.");
+  write($("problem"), `Could not play the video ${pathOf(report.url)}. ` +
+    "Put the video there and reload this page. The list and the timeline work without it.");
 }

@@ -1,4 +1,4 @@
-// The rallies: as they were detected, as they are now, and what the browser keeps of that.
+// The rallies: as detected, as they are now, and what the browser stores of them.
 
 import { $ } from "../../web/elements.js";
 
@@ -9,11 +9,11 @@ export const DETECTED = JSON.stringify(report.rallies.map(([start, end, confiden
 export const STORE_KEY = `rallies ${report.name} ${report.key}`;
 
 export const edited = {
-  rallies: JSON.parse(DETECTED),  // in order of start; those not dropped never overlap
-  saved: DETECTED,                // as they were written last
+  rallies: JSON.parse(DETECTED),  // in order of start; only dropped ones may overlap others
+  saved: DETECTED,                // as they were last saved
   current: null,                  // id of the rally that keys and buttons act on
-  stored: true,                   // whether the browser keeps changes
-  past: [],                       // what undo goes back to
+  stored: true,                   // whether the browser stores changes
+  past: [],                       // earlier states, for undo
 };
 
 export const asText = () => JSON.stringify(edited.rallies);
@@ -22,14 +22,14 @@ export const currentRally = () => find(edited.current);
 export const kept = () => edited.rallies.filter((rally) => !rally.dropped);
 export const rallyName = (rally) => `Rally ${edited.rallies.indexOf(rally) + 1}`;
 
-// At every change, so that a reload or a crash loses nothing.
+// Called at every change, so that a reload or a crash loses nothing.
 export function keep() {
   const { rallies, saved } = edited;
   try {
     if (asText() === DETECTED && saved === DETECTED) localStorage.removeItem(STORE_KEY);
     else localStorage.setItem(STORE_KEY, JSON.stringify({ rallies, saved }));
     edited.stored = true;
-  } catch {  // the store is full, or the browser gives files none: renderChanges says so
+  } catch {  // the storage is full, or the browser has none for files: renderChanges says so
     edited.stored = false;
   }
 }

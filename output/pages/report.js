@@ -1,4 +1,4 @@
-// The report: its time line, keys and buttons, and its beginning.
+// The report: its timeline, keys and buttons, and its start.
 
 import { $, make, say, write } from "../../web/elements.js";
 import { freeKeysAfterClicks, keyOf, showHelp } from "../../web/keys.js";
@@ -22,13 +22,14 @@ import {
 } from "./rallies.js";
 import { saveTable } from "./saving.js";
 
-const FIRST_SEC = 60;  // what the lower strip shows at first
+const FIRST_SEC = 60;  // how much the lower timeline shows at first
 const KEYS = [
-  ["n ↓", "next rally"], ["p b ↑", "rally before"], ["Space", "play, pause"],
-  ["← →", "a second back, on"], [", .", "a frame back, on"], ["m", "play only the rallies"],
-  ["d", "drop or restore the rally"], ["[ i", "it starts here"], ["] o", "it ends here"],
-  ["a", "add a rally here"], ["z", "undo"], ["s", "save rallies.csv"],
-  ["+ −", "zoom the lower strip"], ["f", "full screen"], ["?", "these keys"],
+  ["n ↓", "next rally"], ["p b ↑", "previous rally"], ["Space", "play or pause"],
+  ["← →", "1 s back or forward"], [", .", "1 frame back or forward"],
+  ["m", "play only the rallies"], ["d", "drop or restore the rally"],
+  ["[ i", "start the rally here"], ["] o", "end the rally here"], ["a", "add a rally here"],
+  ["z", "undo"], ["s", "save rallies.csv"], ["+ −", "zoom the lower timeline"],
+  ["f", "full screen"], ["?", "show these keys"],
 ];
 const ACTIONS = {
   n: () => jump(1), ArrowDown: () => jump(1),
@@ -76,7 +77,7 @@ function everyFrame() {
   write($("play").firstChild, video.paused ? "Play" : "Pause");
 }
 
-let textBefore = "";  // the rallies, when the mouse took hold of an edge
+let textBefore = "";  // the rallies before the mouse dragged an edge
 
 const mouse = {
   edges() {
@@ -119,12 +120,12 @@ function listen() {
     $("speed").blur();
   });
   video.addEventListener("click", togglePlay);
-  video.addEventListener("timeupdate", follow);  // also in a hidden window, where nothing is drawn
+  video.addEventListener("timeupdate", follow);  // a hidden window draws no frames but must follow
   window.addEventListener("beforeunload", (event) => {
     if (asText() !== edited.saved) event.preventDefault();
   });
   window.addEventListener("storage", ({ key }) => {
-    if (key === STORE_KEY) say("The rallies were changed in another window: load this page again");
+    if (key === STORE_KEY) say("The rallies were changed in another window. Reload this page.");
   });
 }
 
@@ -135,7 +136,7 @@ function startReport() {
   $("synthetic").hidden = !report.synthetic;
   $("unknown-key").hidden = report.unknown.length === 0;
   const damage = report.unknown.map((span) => (
-    ["damaged", span.map((sec) => clock(sec, 1)).join(" to ")]));
+    ["unknown stretch", span.map((sec) => clock(sec, 1)).join(" to ")]));
   $("facts").replaceChildren(...[...report.facts, ...damage].flatMap(([what, value]) => (
     [make("dt", what), make("dd", value)])));
   startPlayer(END_SEC, { onSeek: noteSeek, onRefused: refuseVideo, tell: say });

@@ -1,4 +1,4 @@
-// The corrected rallies.csv, handed to the browser to be saved.
+// Saves the corrected rallies.csv through the browser.
 
 import { make, say } from "../../web/elements.js";
 import { render } from "./list.js";
@@ -10,13 +10,13 @@ function asCsv() {
   return ["start_sec,end_sec,duration_sec,confidence", ...lines, ""].join("\n");
 }
 
-// An address of a file as its reader would write it.
+// Returns the address of a file as a readable path.
 export function pathOf(address) {
   const { href, pathname } = new URL(address, location.href);
   try {
     const path = decodeURIComponent(pathname);
     return href.startsWith("file:///") ? path.replace(/^\/(?=[A-Za-z]:)/, "") : decodeURI(href);
-  } catch {  // the name's bytes are no UTF-8
+  } catch {  // the name is not UTF-8
     return href;
   }
 }
@@ -24,14 +24,14 @@ export function pathOf(address) {
 export async function saveTable() {
   const text = asCsv(), now = asText(), folder = pathOf(".");
   if (window.showSaveFilePicker) {
-    say(`Put it over the rallies.csv in ${folder}`);
+    say(`Overwrite the rallies.csv in ${folder}`);
     try {
       const types = [{ description: "Table", accept: { "text/csv": [".csv"] } }];
       const handle = await window.showSaveFilePicker({ suggestedName: "rallies.csv", types });
       const file = await handle.createWritable();
       await file.write(text);
       await file.close();
-      return noteSaved(now, `Saved: it should now be the rallies.csv in ${folder}`);
+      return noteSaved(now, `Saved. Make sure that it is the rallies.csv in ${folder}`);
     } catch (error) {
       if (error.name === "AbortError") return say("Not saved");
       if (error.name !== "SecurityError") return say(`NOT SAVED: ${error.message}`);
@@ -41,7 +41,7 @@ export async function saveTable() {
   link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  return noteSaved(now, `rallies.csv is in your downloads: move it over the old one in ${folder}`);
+  return noteSaved(now, `rallies.csv is in your downloads. Overwrite the old one in ${folder}`);
 }
 
 function noteSaved(text, words) {

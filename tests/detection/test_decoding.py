@@ -19,7 +19,7 @@ PLAIN = Decoding(threshold=0.5, rally_cost=0.5, min_rally_sec=1.0, min_gap_sec=1
 
 
 def probs_of(text: str, play: float = 0.95) -> np.ndarray:
-    """A step for each character: # play, . dead time, ? unknown."""
+    """Returns the probability of each step: # is play, . is dead time, ? is unknown."""
     values = {"#": play, ".": 1 - play, "?": np.nan}
     return np.array([values[c] for c in text])
 
@@ -30,7 +30,7 @@ def decode_text(text: str, decoding: Decoding = PLAIN, step_sec: float = 0.5) ->
 
 
 def paths(steps: int, min_rally: int, min_gap: int):
-    """All runs of rallies that are allowed, by trying every string of bits."""
+    """Yields all allowed runs of rallies, by trying every string of bits."""
     for bits in itertools.product((False, True), repeat=steps):
         runs = [(k, len(list(g))) for k, g in itertools.groupby(bits)]
         inner = runs[1:-1]
@@ -68,7 +68,7 @@ def test_two_rallies_with_a_short_break_between_are_not_merged():
     assert len(decode_text("....##########......##########....", Decoding())) == 2
 
 
-def test_a_flash_of_play_is_no_rally():
+def test_a_single_step_of_play_is_not_a_rally():
     assert decode_text("..........#..........", Decoding()) == []
 
 
@@ -76,11 +76,11 @@ def test_edges_lie_where_the_probability_crosses_the_threshold():
     assert decode_text("....######....") == [(1.75, 4.75)]
 
 
-def test_an_edge_follows_the_surer_of_its_two_steps():
+def test_an_edge_lies_nearer_to_the_less_certain_of_its_two_steps():
     times_sec, probs = np.arange(8) * 0.5, np.array([0.1, 0.1, 0.45, 0.9, 0.9, 0.9, 0.1, 0.1])
     (start, _), *rest = to_marks(decode(times_sec, probs, PLAIN, 4.0))
     assert not rest
-    assert 1.0 < start < 1.1  # the third step is all but play
+    assert 1.0 < start < 1.1  # the third step, at 1.0 s, is nearly play
 
 
 def test_rallies_cut_off_by_the_ends_of_the_match_are_kept_however_short():
@@ -88,12 +88,12 @@ def test_rallies_cut_off_by_the_ends_of_the_match_are_kept_however_short():
     assert decode_text("##......................##", strict) == [(0.0, 0.75), (11.75, 13.0)]
 
 
-def test_unknown_steps_speak_for_neither():
+def test_unknown_steps_neither_end_a_rally_nor_start_one():
     assert decode_text("....####????####....") == [(1.75, 7.75)]
     assert len(decode_text("....####................????????........")) == 1
 
 
-def test_shifts_move_the_edges_but_never_over_a_neighbour_or_the_end():
+def test_shifts_never_move_an_edge_over_a_neighbour_or_an_end_of_the_match():
     shifted = Decoding(
         rally_cost=0.1, min_rally_sec=1, min_gap_sec=0.5, start_shift_sec=-9, end_shift_sec=9
     )
@@ -121,7 +121,7 @@ def test_impossible_settings_are_refused():
             Decoding(**wrong)
 
 
-def test_fitting_finds_the_bias_of_a_model_and_never_does_worse():
+def test_fitting_corrects_the_bias_of_a_model():
     text = ("." * 20 + "#" * 16) * 6 + "." * 20
     times_sec = np.arange(len(text)) * 0.25
     truth = [
@@ -135,7 +135,7 @@ def test_fitting_finds_the_bias_of_a_model_and_never_does_worse():
     assert np.abs(np.array(found) - truth).max() < 0.1
 
 
-def test_fitting_learns_to_leave_out_what_is_too_short_to_be_a_rally():
+def test_fitting_learns_to_leave_out_stretches_too_short_to_be_a_rally():
     text = ("." * 20 + "#" * 5 + "." * 20 + "#" * 24) * 4 + "." * 20
     times_sec = np.arange(len(text)) * 0.25
     long = [m for m in to_marks(decode(times_sec, probs_of(text), PLAIN, 300)) if m[1] - m[0] > 3]
@@ -143,12 +143,12 @@ def test_fitting_learns_to_leave_out_what_is_too_short_to_be_a_rally():
     assert len(decode(times_sec, probs_of(text), fit_decoding(matches, PLAIN), 300)) == 4
 
 
-def test_what_is_shorter_than_the_minimum_is_left_out_and_not_lengthened():
+def test_a_stretch_shorter_than_the_minimum_is_left_out_and_not_lengthened():
     strict = Decoding(rally_cost=0.1, min_rally_sec=4.0, min_gap_sec=1.0)
     assert decode_text("........######..........##########........", strict) == [(11.75, 16.75)]
 
 
-def test_a_stretch_that_is_not_known_ends_half_way_to_the_next_step_or_with_the_match():
+def test_an_unknown_stretch_ends_half_way_to_the_next_step_or_with_the_match():
     probs = np.array([np.nan, 0.1, np.nan, np.nan, 0.2, np.nan])
     stretches = unknown_stretches(np.arange(6) * 2.0, probs, 11.7)
     assert stretches == [(0, 1), (3, 7), (9, 11.7)]

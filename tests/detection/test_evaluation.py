@@ -27,7 +27,7 @@ def write_marks(path, marks=TRUTH):
 
 
 def write_detected(folder, marks=FOUND, **record):
-    """What detection leaves, as far as it matters here."""
+    """Writes the files of a detected match that evaluation reads."""
     folder.mkdir(parents=True)
     rows = [f"{start},{end},{end - start:.3f},0.9" for start, end in marks]
     header = "start_sec,end_sec,duration_sec,confidence"
@@ -56,14 +56,14 @@ def test_the_folders_that_detection_leaves_are_found_by_their_matches(tmp_path):
     assert list(find_predicted(tmp_path).items()) == [("a", a), ("b.v2", b)]
 
 
-def test_one_such_folder_is_found_by_itself(tmp_path, monkeypatch):
+def test_a_single_folder_that_detection_leaves_is_found(tmp_path, monkeypatch):
     table = write_detected(tmp_path / "final_rallies")
     assert find_predicted(tmp_path / "final_rallies") == {"final": table}
     monkeypatch.chdir(tmp_path / "final_rallies")
     assert find_predicted(Path(".")) == {"final": Path("rallies.csv")}
 
 
-def test_tables_in_a_folder_are_found_but_logs_points_and_probabilities(tmp_path):
+def test_tables_in_a_folder_are_found_without_logs_points_and_probabilities(tmp_path):
     table = write_marks(tmp_path / "final.csv")
     for other in (
         "final.log.csv",
@@ -76,27 +76,27 @@ def test_tables_in_a_folder_are_found_but_logs_points_and_probabilities(tmp_path
     assert find_predicted(tmp_path) == {"final": table} == find_truth(tmp_path)
 
 
-def test_the_truth_beside_the_folders_is_not_taken_for_a_prediction(tmp_path):
+def test_ground_truth_beside_the_folders_is_not_taken_for_a_prediction(tmp_path):
     write_marks(tmp_path / "final.csv")
     table = write_detected(tmp_path / "final_rallies")
     assert find_predicted(tmp_path) == {"final": table}
     table.unlink()
-    with pytest.raises(UserError, match="first python detecting_rallies.py MATCH.mp4"):
+    with pytest.raises(UserError, match="no predictions.*: python detecting_rallies.py MATCH.mp4"):
         find_predicted(tmp_path)
 
 
 @pytest.mark.parametrize("find", [find_predicted, find_truth])
-def test_a_folder_that_is_none_is_an_error_that_names_it(tmp_path, find):
+def test_a_missing_folder_or_a_file_in_its_place_is_named(tmp_path, find):
     with pytest.raises(UserError, match="nowhere does not exist"):
         find(tmp_path / "nowhere")
     (tmp_path / "file.csv").write_text("start_sec,end_sec\n")
-    with pytest.raises(UserError, match="file.csv is no folder"):
+    with pytest.raises(UserError, match="file.csv is not a folder; give the folder"):
         find(tmp_path / "file.csv")
 
 
 def test_no_tables_at_all_is_an_error_with_the_remedy(tmp_path):
     (tmp_path / "final.log.csv").write_text("time\n")
-    with pytest.raises(UserError, match="mark some with python labeling.py --match"):
+    with pytest.raises(UserError, match="mark a match with python labeling.py --match"):
         find_truth(tmp_path)
     with pytest.raises(UserError, match="detecting_rallies.py"):
         find_predicted(tmp_path)
@@ -112,7 +112,7 @@ def test_only_a_rallies_csv_has_a_record_beside_it(tmp_path):
 # records
 
 
-def test_a_record_may_lack_what_it_likes(tmp_path):
+def test_values_missing_from_a_record_are_none(tmp_path):
     path = tmp_path / "rallies.json"
     names = ("duration_sec", "times_real_time", "peak_rss_mb", "written_sha256")
     nothing = dict.fromkeys(names)
@@ -137,7 +137,7 @@ def test_a_record_may_lack_what_it_likes(tmp_path):
         '{"speed": {"peak_rss_mb": Infinity}}',
     ],
 )
-def test_a_broken_record_is_an_error_that_names_it(folders, text):
+def test_a_damaged_record_is_named(folders, text):
     path = folders[0] / "final_rallies/rallies.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"rallies.json.*detect the match again"):
@@ -147,7 +147,7 @@ def test_a_broken_record_is_an_error_that_names_it(folders, text):
 # evaluating
 
 
-def test_a_match_is_measured_over_the_time_that_the_record_tells(folders):
+def test_a_match_is_as_long_as_its_record_says(folders):
     measured = evaluate_folders(*folders)["matches"]["final"]
     assert (measured["predicted"], measured["true"]) == (3, 3)
     assert measured["iou"]["0.5"]["tp"] == 2
@@ -164,7 +164,7 @@ def test_without_a_record_a_match_ends_with_its_last_rally(tmp_path, capsys, tru
     measured = result["matches"]["final"]
     assert (measured["duration_sec"], measured["duration_from"]) == (duration, "last rally")
     print_evaluation(result)
-    assert "no rallies.json tells how long" in capsys.readouterr().out
+    assert "no duration in a rallies.json, so" in capsys.readouterr().out
 
 
 def test_true_rallies_a_little_after_the_records_end_are_kept(folders):
@@ -174,11 +174,14 @@ def test_true_rallies_a_little_after_the_records_end_are_kept(folders):
 
 def test_true_rallies_far_after_the_records_end_are_those_of_another_file(folders):
     write_marks(folders[1] / "final.csv", [*TRUTH, (100.0, 110.0)])
-    with pytest.raises(UserError, match=r"final.csv: a rally ends at 110.000 .* another file"):
+    with pytest.raises(
+        UserError,
+        match=r"final.csv: a rally ends at 110.000 s.*rallies.json.* 60.000.*another file",
+    ):
         evaluate_folders(*folders)
 
 
-def test_rallies_that_a_person_corrected_since_are_said_to_be_that(folders, capsys):
+def test_a_corrected_table_is_reported(folders, capsys):
     table = folders[0] / "final_rallies/rallies.csv"
     record = {"duration_sec": 60, "written_sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
     table.with_name("rallies.json").write_text(json.dumps(record))
@@ -187,7 +190,7 @@ def test_rallies_that_a_person_corrected_since_are_said_to_be_that(folders, caps
     result = evaluate_folders(*folders)
     assert result["matches"]["final"]["corrected"]
     print_evaluation(result)
-    assert "CORRECTED by a person since" in capsys.readouterr().out
+    assert "CORRECTED by a person after detection" in capsys.readouterr().out
 
 
 def test_files_that_yt_dlp_named_go_with_the_truth_of_their_id(tmp_path):
@@ -196,7 +199,7 @@ def test_files_that_yt_dlp_named_go_with_the_truth_of_their_id(tmp_path):
     result = evaluate_folders(tmp_path / "p", tmp_path / "t")
     assert list(result["matches"]) == ["AQRxDt9jc1U"] and result["extra"] == []
     write_detected(tmp_path / "p/AQRxDt9jc1U_rallies")
-    with pytest.raises(UserError, match="are both of AQRxDt9jc1U: take one away"):
+    with pytest.raises(UserError, match="are both predictions of AQRxDt9jc1U; remove one"):
         evaluate_folders(tmp_path / "p", tmp_path / "t")
 
 
@@ -207,7 +210,9 @@ def test_a_folder_compared_with_itself_is_refused(folders):
 
 def test_no_match_in_common_is_an_error_that_names_both_sides(tmp_path, folders):
     write_marks(tmp_path / "other/semifinal.csv")
-    with pytest.raises(UserError, match=r"no match has both.* final, true in .* semifinal;"):
+    with pytest.raises(
+        UserError, match=r"no match has both.*: final; ground truth in .*: semifinal;.*X\.csv$"
+    ):
         evaluate_folders(folders[0], tmp_path / "other")
 
 
@@ -248,13 +253,13 @@ def test_the_drawn_sample_is_called_synthetic(tmp_path, capsys):
     assert "SYNTHETIC" not in capsys.readouterr().out
     (tmp_path / "sample/sample.json").write_text("{}")
     run_evaluation(tmp_path / "p", tmp_path / "sample/videos")
-    assert "1 SYNTHETIC matches" in capsys.readouterr().out
+    assert ": 1 SYNTHETIC match\n" in capsys.readouterr().out
 
 
 # the command
 
 
-def test_a_missing_prediction_is_named_left_out_and_the_exit_code(folders, capsys):
+def test_a_missing_prediction_is_named_and_left_out_and_sets_the_exit_code(folders, capsys):
     alone = evaluate_folders(*folders)
     assert run_evaluation(*folders) == 0
     assert "NOT EVALUATED" not in capsys.readouterr().out
@@ -262,16 +267,16 @@ def test_a_missing_prediction_is_named_left_out_and_the_exit_code(folders, capsy
     (folders[0] / "semifinal_rallies").mkdir()
     assert run_evaluation(*folders) == 1
     out = capsys.readouterr().out
-    assert "NOT EVALUATED, true rallies without a prediction: semifinal" in out
+    assert "NOT EVALUATED, ground truth without a prediction: semifinal" in out
     result = evaluate_folders(*folders)
     assert result["missing"] == ["semifinal"]
     assert result["pooled"] == alone["pooled"]
 
 
-def test_a_prediction_without_truth_is_named_and_left_out(folders, capsys):
+def test_a_prediction_without_ground_truth_is_named_and_left_out(folders, capsys):
     write_detected(folders[0] / "semifinal_rallies")
     assert run_evaluation(*folders) == 0
-    assert "a prediction without true rallies: semifinal" in capsys.readouterr().out
+    assert "prediction without ground truth: semifinal" in capsys.readouterr().out
     assert list(evaluate_folders(*folders)["matches"]) == ["final"]
 
 
@@ -309,7 +314,7 @@ def test_the_printout_has_a_row_for_each_match_and_the_numbers_of_others(folders
     assert rows["end"][-4:] == ["0.450", "-0.450", "50.0", "%"]
     assert any(line.startswith("shuttlecut ") and line.endswith(" 0.840") for line in lines)
     assert any("(LENIENT) " in line and line.endswith(" 0.889") for line in lines)
-    assert "no rally, neither true nor predicted, so in no mean of F1: b" in lines
+    assert "no true and no predicted rally, so not in the mean F1: b" in lines
 
 
 def test_columns_are_aligned(folders, capsys):

@@ -16,7 +16,7 @@ from media.video import open_video, read_sequence_at
 
 @pytest.fixture
 def encoded(monkeypatch):
-    """Stands in for the backbone: a frame's number, 512 times. A list of the frames a call."""
+    """A fake backbone whose 512 features are the frame's number. Lists the frames of each call."""
     calls = []
 
     def number(_encoder, frames):
@@ -75,7 +75,7 @@ def test_a_second_run_computes_nothing(tmp_path, video, backbone, encoded):
     assert told == [(pytest.approx(10.0), 0.0)]
 
 
-def test_a_run_that_was_ended_goes_on_where_it_was(tmp_path, video, backbone, encoded):
+def test_an_interrupted_run_resumes(tmp_path, video, backbone, encoded):
     opened = open_video(video)
     whole = numbers_of(opened, backbone, tmp_path / "whole", 1)
     encoded.clear()
@@ -113,7 +113,7 @@ def test_a_killed_run_leaves_whole_pieces_only(tmp_path, video, backbone, monkey
     assert not list(folder.glob(".*.part"))
 
 
-def test_a_piece_that_was_cut_off_is_computed_again(tmp_path, video, backbone, encoded):
+def test_a_truncated_piece_is_computed_again(tmp_path, video, backbone, encoded):
     whole = numbers_of(open_video(video), backbone, tmp_path / "out", 4)
     piece = next((tmp_path / "out").rglob("00001.safetensors"))
     piece.write_bytes(piece.read_bytes()[:-100])
@@ -139,7 +139,7 @@ def test_other_weights_and_other_grids_have_folders_of_their_own(tmp_path, video
     assert len(folders) == 4
 
 
-def test_what_is_damaged_is_unknown_and_the_rest_is_known(tmp_path, backbone, encoded):
+def test_damaged_steps_are_unknown_and_all_others_are_exact(tmp_path, backbone, encoded):
     video = open_video(write_damaged_video(tmp_path / "m.ts", 300, at=1 / 2))
     numbers = np.array(numbers_of(video, backbone, tmp_path / "out", 1))
     unknown = np.isnan(numbers)
@@ -147,7 +147,7 @@ def test_what_is_damaged_is_unknown_and_the_rest_is_known(tmp_path, backbone, en
     assert (numbers == np.arange(len(numbers)))[~unknown].all()
 
 
-def test_a_piece_that_is_gone_is_named(tmp_path, video, backbone, encoded):
+def test_a_missing_piece_is_named(tmp_path, video, backbone, encoded):
     folder = extract_match(open_video(video), backbone, tmp_path / "out", 4)
     (folder / "00001.safetensors").unlink()
     with pytest.raises(UserError, match=r"00001\.safetensors.*run it again"):

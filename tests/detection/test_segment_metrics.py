@@ -16,7 +16,7 @@ from detection.segment_metrics import (
     summarise,
 )
 
-RALLIES = [(2.0, 5.0), (10.0, 16.0), (20.0, 35.0)]  # a short, a middling and a long one
+RALLIES = [(2.0, 5.0), (10.0, 16.0), (20.0, 35.0)]  # a short, a medium and a long one
 
 
 def rates(scores):
@@ -64,14 +64,14 @@ def test_an_iou_exactly_at_the_threshold_is_a_pair():
             assert pairs_at([(start, start + 1.0)], [(start, start + share)], share) == [(0, 0)]
 
 
-def test_more_pairs_go_before_the_best_first_pair():
+def test_more_pairs_are_preferred_to_the_best_single_pair():
     # the best first pair, p0 with t0, leaves p1 and t1, which share 1 of 17 s
     predicted, truth = [(0, 10), (-4, 6)], [(0, 8), (5, 13)]
     assert iou_matrix(predicted, truth) == pytest.approx(np.array([[0.8, 5 / 13], [0.5, 1 / 17]]))
     assert pairs_at(predicted, truth, 0.3) == [(0, 1), (1, 0)]
 
 
-def test_of_as_many_pairs_those_of_the_greatest_iou_are_taken():
+def test_among_equal_numbers_of_pairs_the_greatest_total_iou_wins():
     predicted, truth = [(0, 10), (1, 11)], [(0, 10), (1, 11)]
     assert pairs_at(predicted, truth, 0.5) == [(0, 0), (1, 1)]
 
@@ -117,7 +117,7 @@ def test_perfect_predictions_are_right_in_everything():
 
 
 def test_precision_recall_and_f1_at_each_threshold():
-    # IoU 1, 0.6 (6 of 10), 0.4 (4 of 10), one predicted for nothing, one true missed
+    # IoU 1, 0.6 (6 of 10), 0.4 (4 of 10), one false positive, one true rally missed
     predicted = [(0, 5), (10, 16), (30, 34), (50, 51)]
     truth = [(0, 5), (10, 20), (30, 40), (60, 65), (70, 75)]
     scores = measure_match(predicted, truth, 80.0)["iou"]
@@ -173,10 +173,10 @@ def test_a_match_and_its_summary_are_json_without_nan(predicted, truth):
 
 def test_a_pair_counts_by_its_true_rally_and_a_lone_prediction_by_its_own_length():
     predicted = [
-        (0, 3.5),  # with the true 4.5 s: middling, although it is short itself
-        (20, 24),  # alone, 4 s: middling
+        (0, 3.5),  # pairs with the true 4.5 s: medium, although it is short itself
+        (20, 24),  # alone, 4 s: medium
         (30, 33.999),  # alone: short
-        (50, 61),  # with the true 10 s: middling
+        (50, 61),  # pairs with the true 10 s: medium
     ]
     truth = [(0, 4.5), (50, 60), (70, 80.001), (90, 93)]  # and a long and a short one missed
     scores = measure_match(predicted, truth, 100.0)["by_length"]
@@ -187,7 +187,7 @@ def test_a_pair_counts_by_its_true_rally_and_a_lone_prediction_by_its_own_length
     assert rates(scores["over 10 s"]) == (None, 0.0, 0.0)
 
 
-def test_4_s_and_10_s_are_in_between_whatever_floats_make_of_them():
+def test_4_s_and_10_s_are_in_the_middle_group_despite_rounding():
     truth = []
     for tenth in range(1, 400):
         truth += [(tenth / 10, (tenth + 40) / 10), (tenth / 10, (tenth + 100) / 10)]
@@ -197,7 +197,7 @@ def test_4_s_and_10_s_are_in_between_whatever_floats_make_of_them():
     assert scores["4 to 10 s"]["true"] == len(truth)
 
 
-def test_lengths_add_up_to_the_whole():
+def test_the_counts_by_length_add_up():
     rng = np.random.default_rng(3)
     for _ in range(20):
         measured = measure_match(random_marks(rng, 6), random_marks(rng, 5), 30.0)
@@ -222,13 +222,13 @@ def test_a_prediction_that_starts_late_and_ends_early_has_that_bias():
     assert (start["share_large"], end["share_large"]) == pytest.approx((1 / 3, 1 / 3))
 
 
-def test_an_error_of_exactly_half_a_second_is_no_large_one():
+def test_an_error_of_exactly_half_a_second_is_not_large():
     measured = measure_match([(10.3, 20.0)], [(9.8, 20.501)], 30.0)
     assert measured["edges"]["start"]["share_large"] == 0.0
     assert measured["edges"]["end"]["share_large"] == 1.0
 
 
-def test_edges_are_of_pairs_at_an_iou_of_half_alone():
+def test_edges_count_only_pairs_at_iou_0_5():
     # the second has IoU 0.4
     measured = measure_match([(0.1, 10), (20, 24)], [(0, 10), (20, 30)], 40.0)
     assert measured["errors"]["start"] == [0.1]
@@ -242,7 +242,7 @@ def test_the_median_of_an_even_number_is_in_the_middle():
 
 
 def test_accuracy_over_time_counts_samples_of_a_tenth_of_a_second():
-    # 100 samples: 20 true ones, 30 said, 10 of them right
+    # 100 samples: 20 true, 30 predicted, 10 of them right
     time = measure_match([(3.0, 6.0)], [(2.0, 4.0)], 10.0)["time"]
     assert (time["samples"], *counts(time)) == (100, 10, 30, 20)
     assert time["accuracy"] == pytest.approx(0.7)
@@ -314,10 +314,10 @@ def test_shuttlecut_allows_both_edges_two_and_a_half_seconds(predicted, right):
     assert bool(shuttlecut_pairs([predicted], [(10.0, 30.0)])) == right
 
 
-def test_shuttlecut_wants_half_of_the_longer_one_shared():
+def test_shuttlecut_requires_half_of_the_longer_rally_shared():
     assert shuttlecut_pairs([(1.5, 3.0)], [(0.0, 3.0)]) == [(0, 0)]
     assert shuttlecut_pairs([(1.501, 3.0)], [(0.0, 3.0)]) == []
-    assert shuttlecut_pairs([(2.0, 5.0)], [(0.0, 3.0)]) == []  # the edges would do
+    assert shuttlecut_pairs([(2.0, 5.0)], [(0.0, 3.0)]) == []  # the edges are near enough
 
 
 def test_shuttlecut_pairs_are_one_to_one():
@@ -330,10 +330,10 @@ def test_shuttlecut_pairs_are_one_to_one():
     [
         ((10.0, 20.0), True),
         ((0.0, 90.0), True),  # the true one is inside
-        ((10.1, 19.9), True),  # as good as inside
-        ((10.101, 19.9), False),  # inside the true one by more
+        ((10.1, 19.9), True),  # inside, with the tolerance
+        ((10.101, 19.9), False),  # outside the tolerance by a millisecond
         ((12.0, 15.0), False),
-        ((10.0, 15.0), False),  # inside, too
+        ((10.0, 15.0), False),  # inside the true one
         ((15.0, 20.0), False),
         ((0.0, 10.001), True),  # crosswise, a millisecond shared
         ((19.999, 30.0), True),
@@ -362,7 +362,7 @@ def test_f1_is_0_where_nothing_is_right():
 
 @pytest.fixture
 def two():
-    """8 of 8 rallies in the one, 1 of 2 with 3 for nothing in the other."""
+    """Two matches: 8 of 8 rallies found; 1 of 2 found, with 3 false positives."""
     many = [(10.0 * k, 10.0 * k + 5) for k in range(8)]
     late = [(start + 0.2, end) for start, end in many]
     few = [(1.0, 6.0), (10.0, 11.0), (20.0, 21.0), (30.0, 31.0)]
@@ -384,7 +384,7 @@ def test_pooled_counts_are_the_sums_and_the_mean_is_over_matches(two):
     assert summary["pooled"]["time"]["accuracy"] == pytest.approx(right / 140)
 
 
-def test_a_match_of_which_nothing_is_right_counts_in_the_mean(two):
+def test_a_match_with_f1_0_counts_in_the_mean(two):
     wrong = measure_match([(0.0, 5.0)], [(20.0, 25.0)], 30.0)
     mean = summarise(two | {"wrong": wrong})["mean"]["iou"]["0.5"]
     assert rates(mean) == pytest.approx((5 / 12, 2 / 4, (1 + 1 / 3) / 3))
@@ -403,7 +403,7 @@ def test_edges_are_pooled_over_all_pairs(two):
     assert start["share_large"] == pytest.approx(1 / 9)
 
 
-def test_errors_of_the_count_cancel_in_the_sum_but_not_in_the_mean():
+def test_count_errors_cancel_in_the_pooled_value_but_not_in_the_mean():
     matches = {
         "more": measure_match(RALLIES + [(36, 37)], RALLIES, 40.0),
         "fewer": measure_match(RALLIES[:2], RALLIES, 40.0),
@@ -421,14 +421,14 @@ def test_splits_and_merges_are_added():
     assert (pooled["splits"], pooled["merges"]) == (1, 2)
 
 
-def test_a_match_without_any_rally_is_in_no_mean_of_f1_and_is_named(two):
+def test_a_match_without_any_rally_is_named_and_not_in_the_mean_f1(two):
     with_empty = summarise(two | {"empty": measure_match([], [], 10.0)})
     assert with_empty["mean"]["iou"] == summarise(two)["mean"]["iou"]
     assert with_empty["mean"]["matches"] == 2
     assert with_empty["empty"] == ["empty"]
 
 
-def test_matches_without_any_rally_alone_have_no_worst():
+def test_there_is_no_worst_match_if_none_has_a_rally():
     summary = summarise({"empty": measure_match([], [], 10.0)})
     assert summary["worst"] is None
     assert summary["mean"]["iou"]["0.5"]["f1"] is None
@@ -436,7 +436,7 @@ def test_matches_without_any_rally_alone_have_no_worst():
     assert math.isclose(summary["pooled"]["time"]["accuracy"], 1.0)
 
 
-def test_lenient_counts_are_pooled_side_by_side():
+def test_lenient_counts_of_both_sides_are_pooled():
     over = measure_match([(0, 20)], [(1, 5), (6, 9)], 50.0)
     nothing = measure_match([(0, 20)], [(30, 40)], 50.0)
     scores = summarise({"a": over, "b": nothing})["pooled"]["rules"]["chien_fang"]

@@ -13,7 +13,7 @@ SMALL = HeadConfig(every=4, feature_size=8, channels=8, dilations=(1, 2), dropou
 
 
 def match_of(seed: int, steps: int = 600):
-    """Features in which play shows in one of 8 numbers, under noise, and the rallies."""
+    """Returns noisy features, of which one of 8 numbers shows play, and the rallies."""
     rng = np.random.default_rng(seed)
     starts = np.arange(8, steps * 4 / 30 - 8, 16) + rng.uniform(-2, 2)
     marks = [(float(s), float(s + rng.uniform(3, 8))) for s in starts]
@@ -29,7 +29,7 @@ def fitted():
     return fit_head(train, val, SMALL, seed=1, max_epochs=15)
 
 
-def test_the_head_learns_what_no_single_step_tells(fitted):
+def test_the_head_beats_every_threshold_on_single_steps(fitted):
     head, history = fitted
     features, marks = match_of(20)
     labels, _ = label_steps(features, marks, 4)
@@ -66,7 +66,7 @@ def test_the_head_of_the_best_epoch_is_kept(fitted):
 
 
 def test_validation_loss_is_a_mean_over_steps_not_over_matches():
-    """A minute of a match weighs less than an hour of another."""
+    """A short match weighs less than a long one."""
     long, short = match_of(9, steps=3000), match_of(10, steps=300)
     train = [match_of(k) for k in range(2)]
     losses = [
@@ -77,7 +77,7 @@ def test_validation_loss_is_a_mean_over_steps_not_over_matches():
     assert abs(losses[0] - losses[1]) > 1e-3  # else any mean would do
 
 
-def test_unknown_steps_teach_nothing():
+def test_unknown_steps_do_not_count_in_training():
     features, marks = match_of(1)
     spoilt = features.clone()
     spoilt[100:150] = float("nan")
@@ -89,7 +89,7 @@ def test_unknown_steps_teach_nothing():
 def test_matches_without_any_rally_are_refused():
     features, marks = match_of(1)
     for train, val in (([], marks), (marks, [])):
-        with pytest.raises(UserError, match="no rally is marked"):
+        with pytest.raises(UserError, match=r"no rally is marked.*labeling.py --match"):
             fit_head([(features, train)], [(features, val)], SMALL)
 
 
@@ -99,7 +99,7 @@ def write_pieces(folder, features):
         save_features(folder / f"{piece:05d}.safetensors", part, "")
 
 
-def test_block_by_block_gives_what_the_whole_match_at_once_gives(tmp_path, monkeypatch, fitted):
+def test_reading_block_by_block_gives_the_same_as_the_whole_match(tmp_path, monkeypatch, fitted):
     head, _ = fitted
     features, _ = match_of(20, steps=700)
     write_pieces(tmp_path, features)
@@ -131,13 +131,13 @@ def test_probabilities_are_unknown_where_the_features_are(tmp_path, fitted):
     assert np.flatnonzero(np.isnan(probs)).tolist() == list(range(200, 260))
 
 
-def test_unknown_steps_are_held_over_from_before_or_from_after():
+def test_unknown_steps_repeat_the_last_known_step_or_the_first():
     features = torch.tensor([[np.nan], [1.0], [np.nan], [np.nan], [2.0], [np.nan]])
     assert hold_last(features)[:, 0].tolist() == [1, 1, 1, 1, 2, 2]
     assert hold_last(torch.full((3, 2), np.nan)).tolist() == [[0, 0]] * 3
 
 
-def test_steps_are_labelled_by_their_moments():
+def test_steps_are_labelled_by_their_times():
     labels, known = label_steps(torch.zeros(6, 8), [(0.2, 0.5)], every=4)
     assert labels.tolist() == [0, 0, 1, 1, 0, 0]  # at 0, 0.133, 0.267, 0.4, 0.533, 0.667 s
     assert known.tolist() == [1] * 6

@@ -1,10 +1,11 @@
-"""What detecting_rallies.py promises of whole matches: its files, its words, its exit codes.
+"""detecting_rallies.py on whole matches: its files, its messages, its exit codes.
 
-The matches are numbered videos and the backbone a stand-in that reads the number, so that play is
-what a range of frames says it is; the head, the decoding and all files are the real ones.
+The matches are numbered videos, and a fake backbone reads the number. So the test decides which
+frames are play. The head, the decoding and all files are real.
 """
 
 import json
+import re
 import shutil
 from dataclasses import asdict
 from functools import partial
@@ -30,11 +31,11 @@ from output import results
 from output.proposals import detect_proposals
 from output.results import frame_at, timecode
 
-RALLIES = [(4.0, 9.0), (14.0, 21.0), (25.0, 28.0)]  # of all matches here, 30 s each
+RALLIES = [(4.0, 9.0), (14.0, 21.0), (25.0, 28.0)]  # of every match in this file, 30 s each
 
 
 def stand_in(_encoder, frames):
-    """Features of numbered frames: 1 in a rally, else -1, and a little noise."""
+    """Returns features of numbered frames: 1 in a rally, else -1, plus a little noise."""
     numbers = [number_in(frame.numpy().transpose(1, 2, 0)) for frame in frames]
     features = torch.from_numpy(np.random.default_rng(numbers).normal(0, 0.3, (len(numbers), 512)))
     for row, number in zip(features, numbers, strict=True):
@@ -43,7 +44,7 @@ def stand_in(_encoder, frames):
 
 
 def make_fitting_quick(patch):
-    """A small head and few steps: what it has to learn here is easy."""
+    """A small head and few steps are enough here."""
     patch.setattr(fitting, "HeadConfig", partial(HeadConfig, channels=8, dilations=(1, 2)))
     patch.setattr(temporal_head, "MIN_BATCHES", 3)
     patch.setattr(temporal_head, "BATCH_SIZE", 4)
@@ -63,13 +64,13 @@ def footage(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory, footage, backbone):
-    """A model file that was fitted on the marked matches of a data folder, and what was said."""
+    """A checkpoint that was fitted on the marked matches of a data folder, and that folder."""
     folder = tmp_path_factory.mktemp("fitted")
     data = folder / "Data"
     (data / "matches").mkdir(parents=True)
     lines = ["split,video"]
     for split in ("train", "validation", "test"):
-        # Bytes of its own, so that a match is not another's copy.
+        # Different bytes, so that no match is a copy of another.
         (data / f"{split}.mp4").write_bytes(footage.read_bytes() + split.encode())
         lines.append(f"{split},{split}.mp4")
         pd.DataFrame(RALLIES, columns=["start_sec", "end_sec"]).to_csv(
@@ -113,10 +114,10 @@ def test_a_match_becomes_its_table_record_picture_and_page(fitted, match, capsys
     assert "final.mp4" in (folder / "report.html").read_text()
     told = capsys.readouterr().out
     assert "final.mp4: 3 rallies, 50% of 0:30.0 in play" in told
-    assert "synthetic" in told
+    assert "(model trained on SYNTHETIC data)" in told
 
 
-def test_the_record_tells_frames_timecodes_settings_model_and_versions(fitted, match):
+def test_the_record_has_frames_timecodes_settings_model_and_versions(fitted, match):
     assert detect(match, "--model", fitted[0]) == 0
     record = json.loads((default_dir(match) / "rallies.json").read_text())
     first = record["rallies"][0]
@@ -136,21 +137,19 @@ def test_other_settings_use_the_features_that_are_there(fitted, match, monkeypat
     assert detect(match, "--model", fitted[0], "--min-rally-sec", 4) == 0
     assert near(read_marks(default_dir(match) / "rallies.csv"), RALLIES[:2])
     record = json.loads((default_dir(match) / "rallies.json").read_text())
-    assert record["speed"]["times_real_time"] is None  # nothing was computed: it is no speed
+    assert record["speed"]["times_real_time"] is None  # nothing was computed, so there is no speed
 
 
-def test_a_corrected_table_is_never_written_over_and_all_else_is_made_from_it(
-    fitted, match, capsys
-):
+def test_a_corrected_table_is_never_overwritten_and_all_other_files_use_it(fitted, match, capsys):
     detect(match, "--model", fitted[0])
     csv = default_dir(match) / "rallies.csv"
     mine = "start_sec,end_sec,duration_sec,confidence\n4.000,9.000,5.000,\n"
     csv.write_text(mine)
     capsys.readouterr()
-    for _ in range(2):  # the second run must not take it for its own either
+    for _ in range(2):  # the second run must not take it for its own table
         assert detect(match, "--model", fitted[0], "--export", "srt") == 0
         assert csv.read_text() == mine
-    assert "corrected by a person" in capsys.readouterr().out
+    assert f"{csv} was corrected by a person: it is kept" in capsys.readouterr().out
     record = json.loads(csv.with_suffix(".json").read_text())
     assert record["corrected"] and len(record["rallies"]) == 1
     assert record["rallies"][0]["confidence"] is None
@@ -160,7 +159,7 @@ def test_a_corrected_table_is_never_written_over_and_all_else_is_made_from_it(
     assert not json.loads(csv.with_suffix(".json").read_text())["corrected"]
 
 
-def test_a_corrected_table_that_is_no_table_is_named_and_kept(fitted, match, capsys):
+def test_a_corrected_table_with_an_error_is_named_and_kept(fitted, match, capsys):
     detect(match, "--model", fitted[0])
     csv = default_dir(match) / "rallies.csv"
     csv.write_text("start_sec,end_sec\n9,4\n")
@@ -197,18 +196,18 @@ def test_two_videos_of_one_name_do_not_share_a_folder(fitted, match, capsys):
     assert near(read_marks(match.parent / "o" / "final_rallies" / "rallies.csv"))
 
 
-def test_a_model_without_a_fit_goes_by_windows_and_says_so(backbone, match, tmp_path, capsys):
+def test_a_model_without_a_fit_uses_windows_and_says_so(backbone, match, tmp_path, capsys):
     model = tmp_path / "plain.pth"
     save_model(model, RES_LSTM(backbone), "random (seed 0)")
     assert detect(match, "--model", model, "--hop-sec", 1) == 0
-    assert "was not fitted" in capsys.readouterr().err
+    assert f"detecting_rallies.py fit --model {model}" in capsys.readouterr().err
     record = json.loads((default_dir(match) / "rallies.json").read_text())
     assert record["settings"]["reads"] == "windows"
     probs = pd.read_csv(default_dir(match) / "probabilities.csv")
     assert probs["time_sec"].tolist() == [k + 0.5 for k in range(30)]
 
 
-def test_a_window_has_the_probability_that_its_sequence_has(backbone, match, tmp_path):
+def test_a_window_has_the_same_probability_as_its_sequence(backbone, match, tmp_path):
     model = RES_LSTM(backbone)
     path = tmp_path / "plain.pth"
     save_model(path, model, "random (seed 0)")
@@ -219,13 +218,13 @@ def test_a_window_has_the_probability_that_its_sequence_has(backbone, match, tmp
     with torch.inference_mode():
         expected = torch.sigmoid(model.eval().classify(features[None])).item()
     found = probs.loc[probs["time_sec"] == 4.0, "probability"].item()
-    assert found == pytest.approx(expected, abs=0.02)  # the stand-in's noise differs by batch
+    assert found == pytest.approx(expected, abs=0.02)  # the fake noise differs by batch
 
 
-def test_damage_is_told_and_drawn_and_the_rest_is_detected(fitted, tmp_path, capsys):
+def test_damage_is_reported_and_the_rest_is_detected(fitted, tmp_path, capsys):
     path = write_damaged_video(tmp_path / "m.ts", 900, at=1 / 3)
     assert detect(path, "--model", fitted[0]) == 0
-    assert "nothing is known from 0:" in capsys.readouterr().out
+    assert re.search(r"unknown from 0:\S+ to 0:\S+: the file is damaged", capsys.readouterr().out)
     record = json.loads((default_dir(path) / "rallies.json").read_text())
     assert len(record["damaged"]) == 1 and record["rallies"]
 
@@ -244,7 +243,7 @@ def test_fit_never_reads_the_marks_of_test_matches(fitted, tmp_path, capsys):
     (data / "matches" / "test.csv").write_text("start_sec,end_sec\nnonsense,1\n")
     assert detect("fit", "--model", model, "--data", data) == 0
     told = capsys.readouterr().out
-    assert "left out: test: in test, which is kept for measuring" in told
+    assert "skipped test: it is in test, which is kept for evaluation" in told
     assert "train: 3 rallies in 1 match" in told
 
 
@@ -252,7 +251,8 @@ def test_fit_without_marked_matches_says_what_to_do(fitted, tmp_path):
     (tmp_path / "Data" / "matches").mkdir(parents=True)
     (tmp_path / "Data" / "matches" / "final.csv").write_text("start_sec,end_sec\n1,2\n")
     with pytest.raises(
-        UserError, match=r"no marked match in train.*--match(.|\n)*final: its video has no split"
+        UserError,
+        match=r"no marked match in train.*--match.*videos\.csv\n  - final: its video has no split",
     ):
         detect("fit", "--model", fitted[0], "--data", tmp_path / "Data")
 
@@ -278,11 +278,13 @@ def test_windows_are_taken_at_the_rate_of_the_models_sequences(
     assert load_steps(pieces, 20, 35)[:, 0].tolist() == [number_in(frame) for frame in sequence]
 
 
-def test_windows_of_a_model_whose_rate_is_not_known_are_refused(backbone, match, tmp_path, capsys):
+def test_windows_need_a_model_with_a_known_frame_rate(backbone, match, tmp_path, capsys):
     model = tmp_path / "m.pth"
     save_model(model, RES_LSTM(backbone, ModelConfig(fps=None)), "x")
     assert detect(match, "--model", model) == 1
-    assert "did not record the frame rate of its sequences" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"{model} was saved by an earlier version" in told
+    assert "did not record the frame rate of its training sequences" in told
 
 
 def test_windows_can_be_fitted_beside_the_head(fitted, tmp_path):
@@ -304,12 +306,14 @@ def test_evaluate_prints_and_writes_the_figures(fitted, match, tmp_path, capsys)
     assert "final" in capsys.readouterr().out
 
 
-def test_a_reel_of_nothing_is_refused_but_the_rest_is_there(backbone, match, tmp_path, capsys):
+def test_a_reel_without_rallies_is_refused_but_the_report_is_there(
+    backbone, match, tmp_path, capsys
+):
     model = tmp_path / "plain.pth"
     save_model(model, RES_LSTM(backbone), "random (seed 0)")
     update_checkpoint(model, "detection", {"window_decoding": asdict(Decoding())})
     code = detect(match, "--model", model, "--threshold", 0.999, "--reel")
-    assert code == 1 and "no rallies to show" in capsys.readouterr().err
+    assert code == 1 and "final.mp4: there are no rallies for a reel" in capsys.readouterr().err
     assert (default_dir(match) / "report.html").exists()
 
 
@@ -329,15 +333,16 @@ def test_frames_and_timecodes_count_from_the_first_frame(match):
     assert timecode(3661.5, 25) == "01:01:01:13"
 
 
-def test_the_marking_page_gets_proposals_but_never_for_matches_that_measure(fitted, match):
+def test_the_marking_page_gets_no_proposals_in_validation_and_test(fitted, match):
     model, data = fitted
     assert near(read_marks(detect_proposals(match, model, data)))
     for split in ("validation", "test"):
-        with pytest.raises(UserError, match=f"is in {split}, and its marks measure models"):
-            detect_proposals(data / f"{split}.mp4", model, data)
+        path = data / f"{split}.mp4"
+        with pytest.raises(UserError, match=f"{path} is in {split}, .* mark it without --model"):
+            detect_proposals(path, model, data)
 
 
-def test_a_kill_between_table_and_record_does_not_make_our_table_a_persons(
+def test_a_kill_between_table_and_record_does_not_make_a_corrected_table(
     fitted, match, monkeypatch
 ):
     for stop in ("write_table", "plot_timeline"):
@@ -371,7 +376,7 @@ def test_odd_names_are_detected_and_cut(fitted, match, name):
     "lines",
     [["train,train.mp4", "test,train.mp4"], ["train,train.mp4", "test,./train.mp4"]],
 )
-def test_a_match_in_two_splits_is_never_learnt_from(fitted, tmp_path, lines):
+def test_fit_refuses_a_match_in_two_splits(fitted, tmp_path, lines):
     data = shutil.copytree(fitted[1], tmp_path / "Data")
     lines = ["split,video", *lines, "validation,validation.mp4"]
     (data / "videos.csv").write_text("\n".join(lines) + "\n")
@@ -387,7 +392,7 @@ def test_marks_beyond_the_end_of_a_match_are_refused(fitted, tmp_path):
         detect("fit", "--model", model, "--data", data)
 
 
-def test_a_notebook_detects_only_where_train_validation_and_test_are_there(fitted, tmp_path):
+def test_matches_count_as_there_only_if_train_validation_and_test_have_one(fitted, tmp_path):
     data = shutil.copytree(fitted[1], tmp_path / "Data")
     assert fitting.has_marked_matches(data)
     assert fitting.present_matches(data, "test") == [(data / "test.mp4", RALLIES)]

@@ -1,4 +1,4 @@
-"""The report's Python side: addresses, safe data, thinning, and what the page is given."""
+"""The Python side of the report: addresses, safe data, thinning, and the data of the page."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def table(*rows):
 
 
 def data_in(page):
-    """What a page was filled with, as a browser would find it."""
+    """Returns the data in a page as a browser finds it."""
     text = page.read_text(encoding="utf-8")
     found = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.S)
     return json.loads(found[1])
@@ -58,13 +58,13 @@ def test_a_video_that_shares_no_folder_has_a_whole_address():
     assert video_url(Path("/media/a b.mp4"), Path("/home/out")) == "file:///media/a%20b.mp4"
 
 
-def test_a_folder_given_by_a_link_is_taken_by_its_letters(tmp_path):
+def test_a_symbolic_link_in_an_address_is_not_resolved(tmp_path):
     (tmp_path / "disk/deep").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "disk/deep")
     assert video_url(tmp_path / "link/a.mp4", tmp_path / "link/out") == "../a.mp4"
 
 
-def test_nothing_in_a_name_ends_the_data(tmp_path):
+def test_no_name_can_end_the_script_element(tmp_path):
     name = "<script><!--\u2028 REPORT_DATA.mp4"
     facts = Facts(model="</script>", settings={"a": "\u2029<b>"})
     page = save_report(tmp_path, tmp_path / name, table(), NOTHING, 5.0, facts)
@@ -93,7 +93,7 @@ def test_the_rallies_are_those_of_the_table(tmp_path):
     assert (data["duration_sec"], data["offset_sec"], data["synthetic"]) == (9.0, 0.5, False)
 
 
-def test_what_is_kept_in_the_browser_belongs_to_these_rallies_alone(tmp_path):
+def test_the_browser_keeps_changes_under_a_key_of_these_rallies_only(tmp_path):
     def key(name, *rows):
         return data_in(save_report(tmp_path, tmp_path / name, table(*rows), NOTHING, 9.0, Facts()))[
             "key"
@@ -105,12 +105,12 @@ def test_what_is_kept_in_the_browser_belongs_to_these_rallies_alone(tmp_path):
     )
 
 
-def test_a_proxy_is_called_as_the_match_is(tmp_path):
+def test_a_proxy_is_shown_with_the_name_of_the_match(tmp_path):
     page = save_report(tmp_path, tmp_path / "a.mkv.proxy.mp4", table(), NOTHING, 9.0, Facts())
     assert data_in(page)["name"] == "a.mkv" and data_in(page)["url"] == "a.mkv.proxy.mp4"
 
 
-def test_the_facts_are_words_and_the_others_are_used(tmp_path):
+def test_facts_are_listed_as_text(tmp_path):
     settings = {"threshold": 0.5, "smooth_sec": 1}
     facts = Facts("best_model.pth", "", True, 25, 12.34, [(3, 4)], settings)
     data = data_in(save_report(tmp_path, tmp_path / "a.mp4", table(), NOTHING, 9.0, facts))
@@ -133,14 +133,14 @@ def test_probabilities_are_thinned_to_means_of_five_a_second():
 
 
 @pytest.mark.parametrize("step_sec", [0.2, 0.25, 0.5, 1.0])
-def test_what_is_thin_already_stays_as_it_is(step_sec):
+def test_probabilities_that_are_thin_already_stay_the_same(step_sec):
     times = np.arange(3000) * step_sec + 0.5
     thin_sec, thin = thin_probabilities(times, times / 5000)
     np.testing.assert_allclose(thin_sec, times)
     np.testing.assert_allclose(thin, times / 5000)
 
 
-def test_what_is_unknown_stays_unknown_when_thinned():
+def test_unknown_values_stay_unknown_when_thinned():
     times, probs = np.arange(0, 10, 0.1), np.full(100, 0.5)
     probs[41] = np.nan
     _, thin = thin_probabilities(times, probs)
@@ -162,17 +162,17 @@ def test_a_long_match_makes_a_page_of_less_than_a_megabyte(tmp_path, hours):
     assert len(data_in(page)["percent"]) <= report.MOST_VALUES + 1
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_in_words(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write .*report.html"):
         save_report(tmp_path / "file", tmp_path / "a.mp4", table(), NOTHING, 5.0, Facts())
 
 
-def test_a_video_that_browsers_play_is_played_itself(tmp_path, video):
+def test_a_video_that_browsers_play_needs_no_proxy(tmp_path, video):
     assert prepare_video(video, tmp_path, pytest.fail) == (video, 0.0)
 
 
-def test_another_is_played_as_its_proxy_which_is_made_once(tmp_path):
+def test_another_video_gets_a_proxy_which_is_made_once(tmp_path):
     video = write_video(tmp_path / "a.mkv", "30", 30)
     shares = []
     assert prepare_video(video, tmp_path, shares.append) == (proxy_path(video), 0.0)
@@ -180,13 +180,13 @@ def test_another_is_played_as_its_proxy_which_is_made_once(tmp_path):
     assert prepare_video(video, tmp_path, pytest.fail) == (proxy_path(video), 0.0)
 
 
-def test_a_video_in_a_folder_that_cannot_be_written_is_an_error_in_words(tmp_path, monkeypatch):
+def test_a_proxy_that_cannot_be_written_beside_its_video_is_reported(tmp_path, monkeypatch):
     video = write_video(tmp_path / "a.mkv", "30", 30)
 
     def refuse(dir):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(report.tempfile, "TemporaryFile", refuse)
-    with pytest.raises(UserError, match=r"a.mkv: .*Matroska.* cannot be written \(Read-only"):
+    with pytest.raises(UserError, match=r"a.mkv: .*Matroska.* is not writable \(Read-only"):
         prepare_video(video, tmp_path / "out", pytest.fail)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]

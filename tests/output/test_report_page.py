@@ -1,4 +1,4 @@
-"""The report in a real Chromium, opened as a file: what a person sees, presses, and saves."""
+"""The report in a real Chromium, opened as a file: what a person sees, presses and saves."""
 
 import subprocess
 from contextlib import contextmanager
@@ -44,7 +44,7 @@ def make_report(video, rows=FOUND, duration_sec=DURATION_SEC, offset=0.0, **fact
 
 @contextmanager
 def opened(browser, report, width=1200, silent=True, script=NO_PICKER, scheme="dark"):
-    """The report, once its video can be played; what its console says fails the test if silent."""
+    """Opens the report and waits for its video. With silent, any console message fails the test."""
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.set_default_timeout(WAIT_MS)
     page.add_init_script(script)
@@ -76,7 +76,7 @@ def press(page, *keys):
 
 
 def settle(page):
-    """Pauses, and waits until the picture asked for is there."""
+    """Pauses, and waits until the frame is shown."""
     page.evaluate("() => video.pause()")
     page.wait_for_function("() => !video.seeking")
 
@@ -87,7 +87,7 @@ def now(page):
 
 
 def rallies(page):
-    """(start, end) of those that are not dropped."""
+    """Returns (start, end) of the rallies that are not dropped."""
     return [tuple(pair) for pair in page.evaluate("() => kept().map((r) => [r.start, r.end])")]
 
 
@@ -103,7 +103,7 @@ def current(page):
 
 
 def saved(page, folder, how=lambda page: page.keyboard.press("s")):
-    """The table that the browser is handed."""
+    """Saves the table that the browser downloads, and returns its path."""
     with page.expect_download() as download:
         how(page)
     assert download.value.suggested_filename == "rallies.csv"
@@ -119,7 +119,7 @@ def test_keys_go_from_rally_to_rally_and_play(page):
         assert now(page) == pytest.approx(sec, abs=0.6)
     assert current(page) == "Rally 1 of 3, 2.0 s"
     press(page, "b")
-    assert page.inner_text("#said") == "There is no rally before this"
+    assert page.inner_text("#said") == "There is no previous rally"
 
 
 def test_space_plays_and_pauses_and_arrows_and_dots_step(page):
@@ -150,7 +150,7 @@ def test_a_dropped_rally_is_not_saved_and_comes_back(page, tmp_path):
     assert read_marks(saved(page, tmp_path)) == [(2, 4), (5, 6.5), (9, 11)]
 
 
-def test_the_saved_table_has_the_columns_and_confidences_it_had(page, tmp_path):
+def test_the_saved_table_keeps_its_columns_and_confidences(page, tmp_path):
     press(page, "n")
     page.click("#end-more")
     press(page, "p")
@@ -180,7 +180,7 @@ def test_nudges_move_an_edge_by_a_tenth_and_show_it(page):
 
 def test_brackets_set_the_edges_to_the_frame_that_is_shown(page):
     press(page, "n", "n")
-    go(page, 4.51)  # on screen is the frame of 4.5 s
+    go(page, 4.51)  # shows the frame of 4.5 s
     press(page, "[")
     go(page, 7.0)
     press(page, "]")
@@ -191,12 +191,12 @@ def test_brackets_set_the_edges_to_the_frame_that_is_shown(page):
     assert rallies(page)[1] == (4.5, 6.5)
 
 
-def test_edges_stop_at_the_neighbours_and_never_turn_round(page):
+def test_edges_stop_at_the_neighbours_and_a_start_stays_before_its_end(page):
     press(page, "n", "n")
     go(page, 3.0)
     press(page, "[")
     assert rallies(page)[1] == (4.0, 6.5)
-    assert page.inner_text("#said") == "That is as far as this edge goes"
+    assert page.inner_text("#said") == "This edge cannot go further"
     go(page, 10.0)
     press(page, "]")
     assert rallies(page)[1] == (4.0, 9.0)
@@ -209,13 +209,13 @@ def test_edges_stop_at_the_neighbours_and_never_turn_round(page):
     assert rallies(page)[2] == (9.0, 12.0)
 
 
-def test_a_dropped_rally_is_no_neighbour_and_is_not_restored_over_another(page):
+def test_edges_ignore_a_dropped_rally_which_is_not_restored_over_another(page):
     press(page, "n", "n", "d", "p")
     go(page, 5.5)
     press(page, "]")
     assert rallies(page) == [(2, 5.5), (9, 11)]
     page.click("#rallies tr >> nth=1 >> button >> nth=1")
-    assert "reaches into this one" in page.inner_text("#said")
+    assert "Rally 1 now overlaps this one" in page.inner_text("#said")
     assert rallies(page) == [(2, 5.5), (9, 11)]
     press(page, "z")
     page.click("#rallies tr >> nth=1 >> button >> nth=1")
@@ -232,7 +232,7 @@ def test_a_rally_is_added_where_there_is_room(page):
     assert rallies(page)[2:] == [(7, 8), (8, 9), (9, 11)]
     go(page, 10.0)
     press(page, "a")
-    assert page.inner_text("#said") == "Rally 5 is there already"
+    assert page.inner_text("#said") == "Rally 5 is already here"
 
 
 def test_undo_takes_back_step_by_step(page):
@@ -247,7 +247,7 @@ def test_undo_takes_back_step_by_step(page):
     assert page.inner_text("#said") == "There is nothing to undo"
 
 
-def test_the_detected_rallies_come_back_and_that_is_undone(page):
+def test_restoring_the_detected_rallies_can_be_undone(page):
     press(page, "n", "d")
     page.click("#detected")
     assert rallies(page) == [(2, 4), (5, 6.5), (9, 11)]
@@ -267,13 +267,13 @@ def test_a_reload_warns_and_loses_nothing(page, tmp_path):
     saved(page, tmp_path)
     assert "that you saved" in page.inner_text("#changes")
     page.reload()
-    assert page.dialogs == ["beforeunload"]  # once: nothing was unsaved any more
+    assert page.dialogs == ["beforeunload"]  # only once: the second reload had no unsaved changes
     assert rallies(page) == [(5, 6.5), (9, 11)]
     page.click("#detected")
     assert "Not saved yet" in page.inner_text("#changes")
 
 
-def test_changes_of_other_rallies_are_not_taken_for_these(browser, tmp_path):
+def test_stored_changes_of_an_earlier_detection_are_not_used(browser, tmp_path):
     video = tmp_path / "gone.mp4"
     with browser.new_context() as context:
         page = context.new_page()
@@ -285,11 +285,11 @@ def test_changes_of_other_rallies_are_not_taken_for_these(browser, tmp_path):
         assert rallies(page) == [(5, 6.5), (9, 11)]
 
 
-def test_where_the_browser_keeps_nothing_the_page_says_so(browser, match):
+def test_a_browser_without_storage_is_reported(browser, match):
     refuse = "Storage.prototype.setItem = () => { throw new Error('full'); };"
     with opened(browser, make_report(match), script=NO_PICKER + ";" + refuse) as page:
         press(page, "n", "d")
-        assert "keeps nothing" in page.inner_text("#changes")
+        assert "this browser cannot keep your changes" in page.inner_text("#changes")
 
 
 PICKER = """window.showSaveFilePicker = async (options) => {
@@ -300,7 +300,7 @@ PICKER = """window.showSaveFilePicker = async (options) => {
 };"""
 
 
-def test_where_the_browser_lets_choose_the_file_it_is_written_there(browser, match):
+def test_a_browser_with_a_file_picker_writes_the_chosen_file(browser, match):
     with opened(browser, make_report(match), script=PICKER) as page:
         press(page, "n", "d")
         page.evaluate("() => { window.refusal = 'AbortError'; }")
@@ -319,12 +319,13 @@ def test_where_the_browser_lets_choose_the_file_it_is_written_there(browser, mat
         assert "that you saved" in page.inner_text("#changes")
 
 
-def test_a_download_says_where_it_belongs(page, match, tmp_path):
+def test_a_download_says_which_table_to_overwrite(page, match, tmp_path):
     saved(page, tmp_path, lambda page: page.click("#save"))
-    assert f"over the old one in {match.parent / 'final_rallies'}" in page.inner_text("#said")
+    told = page.inner_text("#said")
+    assert f"Overwrite the old one in {match.parent / 'final_rallies'}" in told
 
 
-def test_an_odd_name_is_played_and_shown_as_it_is(browser, match, tmp_path):
+def test_a_video_with_an_unusual_name_is_played_and_named(browser, match, tmp_path):
     name = "ä 羽 #1?50%20'\"<b>&amp;.mp4"
     video = tmp_path / name
     video.write_bytes(match.read_bytes())
@@ -354,7 +355,7 @@ def test_times_count_from_the_first_frame(browser, match, tmp_path):
         assert rallies(page)[1] == (5, pytest.approx(7, abs=0.001))
 
 
-def test_a_video_that_is_gone_is_named_and_the_rest_works(browser, tmp_path):
+def test_a_missing_video_is_named_and_the_rest_works(browser, tmp_path):
     video = tmp_path / "moved away #1.mp4"
     with opened(browser, make_report(video), silent=False) as page:
         assert str(video) in page.inner_text("#problem")
@@ -392,7 +393,7 @@ def test_the_rally_that_begins_while_it_plays_becomes_the_current_one(page):
     assert current(page).startswith("Rally 2")
 
 
-def test_the_mouse_does_it_too(page):
+def test_the_mouse_works_too(page):
     box = page.locator("#whole").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 6 / 12, box["y"] + 40)
     settle(page)
@@ -411,7 +412,7 @@ def test_the_mouse_does_it_too(page):
     assert "next rally" in page.inner_text("#help")
 
 
-def test_an_edge_is_dragged_as_far_as_its_neighbour(page):
+def test_a_dragged_edge_stops_at_its_neighbour(page):
     press(page, "n", "n", " ")
     box = page.locator("#lower").bounding_box()
     x = lambda sec: box["x"] + page.evaluate("(sec) => toX(lower, sec)", sec)  # noqa: E731
@@ -430,7 +431,7 @@ def test_an_edge_is_dragged_as_far_as_its_neighbour(page):
     assert rallies(page)[1][0] == 4
     press(page, "z")
     assert rallies(page)[1] == (5, pytest.approx(7.5, abs=0.02))
-    drag(2, 1)  # of a rally that is not chosen: moves the position alone
+    drag(2, 1)  # the rally is not selected, so this only moves the playhead
     assert rallies(page)[0] == (2, 4)
 
 
@@ -442,7 +443,7 @@ def test_the_list_is_reached_by_the_keyboard(page):
     assert rallies(page) == [(2, 4), (9, 11)]
 
 
-def test_no_rally_at_all_is_said(browser, match, tmp_path):
+def test_a_match_without_rallies_says_so(browser, match, tmp_path):
     video = tmp_path / "quiet.mp4"
     video.write_bytes(match.read_bytes())
     with opened(browser, make_report(video, [])) as page:
@@ -453,7 +454,7 @@ def test_no_rally_at_all_is_said(browser, match, tmp_path):
         assert rallies(page) == [(1, 6)] and page.is_hidden("#none")
 
 
-def test_synthetic_is_said_and_the_facts_are_text(browser, match, tmp_path):
+def test_synthetic_is_shown_and_facts_are_text_not_html(browser, match, tmp_path):
     report = make_report(match, unknown=[(1, 2)], synthetic=True, model="<b>runs</b>/best.pth")
     with opened(browser, report) as page:
         assert "SYNTHETIC" in page.inner_text("header")
@@ -480,7 +481,7 @@ def test_200_rallies_of_two_hours_are_quick(browser, tmp_path):
               return (performance.now() - began) / 40;
             }"""
         )
-        assert took_ms < 200  # a key; about 10 where nothing else runs
+        assert took_ms < 200  # for each key; about 10 ms on an idle machine
         assert current(page).startswith("Rally 40 of 200")
         shown = page.evaluate(
             """() => { const [row, box] = [document.querySelector("tr.current"), $("scroll")]
