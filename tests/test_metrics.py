@@ -23,7 +23,7 @@ def answers():
     return labels, np.clip(0.3 * labels + rng.random(116) * 0.7, 0, 1)
 
 
-def test_the_original_studys_interval_comes_out_of_its_counts():
+def test_metrics_reproduce_the_original_studys_interval_from_its_counts():
     labels = np.r_[np.ones(43), np.zeros(73)]
     probs = np.r_[np.ones(34), np.zeros(9), np.ones(7), np.zeros(66)]  # 100 of 116 right
     metrics = compute_metrics(labels, probs)
@@ -35,7 +35,7 @@ def test_the_original_studys_interval_comes_out_of_its_counts():
     assert metrics["recall"] == pytest.approx(0.7907, abs=5e-5)
 
 
-def test_bootstrap_intervals_are_scipys(answers):
+def test_bootstrap_intervals_match_scipy(answers):
     labels, probs = answers
     predictions = (probs > 0.5).astype(int)
     metrics = compute_metrics(labels, probs)
@@ -58,7 +58,7 @@ def test_bootstrap_intervals_are_scipys(answers):
         assert metrics[f"{name}_95"][0] < metrics[name] < metrics[f"{name}_95"][1]
 
 
-def test_a_classifier_that_never_says_rally_has_f1_zero():
+def test_a_classifier_that_never_predicts_rally_has_f1_zero():
     metrics = compute_metrics(np.array([0, 1, 0, 1]), np.zeros(4))
     assert (metrics["f1"], metrics["precision"], metrics["accuracy"]) == (0, 0, 0.5)
     assert metrics["f1_95"] == [0, 0]
@@ -69,7 +69,7 @@ def test_the_threshold_decides_what_counts_as_a_rally(answers):
     assert compute_metrics(labels, probs, threshold=0.0)["recall"] == 1
 
 
-def test_comparison_counts_what_each_has_right_alone():
+def test_compare_counts_what_only_one_model_gets_right():
     labels = np.ones(40, int)
     ahead = {"a": np.ones(40), "b": np.r_[np.zeros(10), np.ones(30)]}
     assert "the a alone is right on 10, the b alone on 0" in compare(labels, ahead)
@@ -81,7 +81,7 @@ def test_comparison_counts_what_each_has_right_alone():
     assert "equally good" in compare(labels, {"a": np.ones(40), "b": np.ones(40)})
 
 
-def test_mistakes_come_surest_first():
+def test_mistakes_are_sorted_by_confidence():
     predictions = pd.DataFrame(
         {
             "sequence": list("abcde"),
@@ -101,7 +101,7 @@ def feature_set(features, labels):
     return part
 
 
-def test_baselines_use_the_mean_features_and_the_commoner_class():
+def test_baselines_use_the_mean_features_and_the_majority_class():
     labels = [0, 1, 0] * 10
     features = torch.randn(30, 1, 30, 512) + torch.tensor(labels).view(30, 1, 1, 1)
     part = feature_set(features, labels)
@@ -111,7 +111,7 @@ def test_baselines_use_the_mean_features_and_the_commoner_class():
     assert (majority_baseline(part, part) == 0).all()
 
 
-def test_the_baseline_of_one_frame_sees_no_other():
+def test_the_one_frame_baseline_ignores_the_other_frames():
     labels = [0, 1, 0] * 10
     features = torch.randn(30, 1, 30, 512)
     features[:, :, 15] += torch.tensor(labels).view(30, 1, 1)

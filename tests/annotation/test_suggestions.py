@@ -115,7 +115,9 @@ def test_broken_sequences_are_left_out_and_said(short, capsys):
 def test_a_model_of_sequences_of_another_rate_judges_none(short, backbone, tmp_path):
     of_10 = RES_LSTM(backbone, ModelConfig(seq_frames=3, fps=10.0))
     save_model(tmp_path / "of_10.pth", of_10, "random (seed 0)")
-    with pytest.raises(UserError, match="seq_00001 has 30 frames a second, .* sequences of 10"):
+    with pytest.raises(
+        UserError, match="seq_00001 has 30 frames per second, .* trained on 10: use"
+    ):
         load_probs(tmp_path / "of_10.pth", short[0], NAMES[:1])
 
 
