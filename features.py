@@ -20,7 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
         description=(
             "Compute the frozen features of every sequence of a split.\n"
             "Run it again to resume: finished sequences are skipped.\n\n"
-            "example:\n  python features.py Data/train Data/validation Data/test"
+            "examples:\n"
+            "  python features.py Data/train Data/validation Data/test\n"
+            "  python features.py Data/train --ray 10.0.0.5:6379       (on a Ray cluster)"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

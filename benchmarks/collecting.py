@@ -121,6 +121,7 @@ def main() -> None:
         "--minutes",
         type=float,
         default=60.0,
+        metavar="MIN",
         help="length of the drawn match in minutes (default: 60)",
     )
     parser.add_argument(

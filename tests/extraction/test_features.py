@@ -100,7 +100,7 @@ def test_a_changed_frame_is_computed_again_and_its_neighbours_are_not(
 def test_a_corrupt_feature_file_is_computed_again(data, names, backbone, encoded, harm):
     folder = extract(data / "train", names[:1], backbone)
     path = folder / "seq_00001.safetensors"
-    whole, features = path.read_bytes(), load_file(path)["features"].clone()  # it maps the file
+    whole, features = path.read_bytes(), load_file(path)["features"].clone()  # load_file maps it
     harmed = {
         "cut off": whole[:-100],
         "emptied": b"",

@@ -12,7 +12,7 @@ from files import UserError
 from sample import data_set
 from sample.data_set import build_sample, data_or_sample, label_from_truth
 
-SMALL = {"train": [(1, 8)], "validation": [(6, 8)], "test": [(8, 8)]}  # 4 sequences a split
+SMALL = {"train": [(1, 8)], "validation": [(6, 8)], "test": [(8, 8)]}  # 4 sequences per split
 
 
 @pytest.fixture(scope="module")
