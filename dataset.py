@@ -1,9 +1,9 @@
-"""The data set on disk: reading it, checking all of it at once, frames and features as Datasets.
+"""Read and check the data set on disk; SequenceDataset and FeatureDataset serve it to PyTorch.
 
-    python dataset.py [Data] [--seq-frames N] [--deep]   # what is there, and every problem in it
+    python dataset.py [Data] [--seq-frames N] [--deep]   # summarise it and list every problem
 
-Checking opens one frame a sequence; --deep decodes them all, about 6 s for the 990 sequences of the
-original study on 2 cores.
+The check reads one frame per sequence. --deep decodes all frames: about 6 s for the 990 sequences
+of the original study on 2 cores.
 """
 
 import argparse
@@ -32,16 +32,16 @@ from extraction.features import features_shape, load_features
 from files import SPLITS, UserError
 from media.frames import read_sequence
 
-UNRECORDED_FPS = 30.0  # the original study's, whose second has 30 frames
+UNRECORDED_FPS = 30.0  # the frame rate of the original study, which recorded none
 
 
 def has_data(data_dir: str | Path) -> bool:
-    """Whether a person has begun a data set here, complete or not."""
+    """Whether a data set was started here, complete or not: one split folder is enough."""
     return any((Path(data_dir) / split).is_dir() for split in SPLITS)
 
 
 def is_synthetic(data_dir: str | Path) -> bool:
-    """Whether sample/match.py drew this data set: every number made from it must say so."""
+    """Whether sample/match.py drew this data set. Label all results from it as SYNTHETIC."""
     return (Path(data_dir) / "sample.json").is_file()
 
 
@@ -49,9 +49,9 @@ def is_synthetic(data_dir: str | Path) -> bool:
 class SequenceKind:
     """What the sequences of a data set have in common."""
 
-    frames: int
-    fps: float  # frames a second, 30.0 where nothing is recorded
-    resize: str  # how the frames were made small (media.frames.RESIZE); "" where not recorded
+    frames: int  # frames in a sequence
+    fps: float  # frames per second; 30.0 if not recorded
+    resize: str  # how the frames were resized (media.frames.RESIZE); "" if not recorded
 
 
 def load_splits(
@@ -63,18 +63,18 @@ def load_splits(
 ) -> dict[str, pd.DataFrame]:
     """The labelled sequences of each split: a table with sequence (str) and label (0 or 1).
 
-    Raises one UserError that lists every problem of every split: missing folders, another number of
-    frames than seq_frames (None: than most labelled ones have), bad labels, duplicates, folders
-    without a label (accepted with allow_unlabelled), empty or one-class splits, a video or frames
-    that appear in two splits, sequences of two kinds. deep decodes every frame and lists those that
-    cannot be, too; extract_features finds the same ones later.
+    Raises one UserError that lists every problem of every split: missing folders, sequences that
+    do not have seq_frames frames (None: as many as most labelled sequences have), bad labels,
+    duplicates, sequences without a label (skipped with allow_unlabelled), splits that are empty or
+    have one class, videos or frames in two splits, mixed frame rates or resize methods. deep also
+    decodes every frame and lists the corrupt ones, which extract_features would find later.
     """
     data_dir = Path(data_dir)
     if not has_data(data_dir):
         raise UserError(
-            f"there is no data in {data_dir}: it should hold {', '.join(SPLITS)}. Collect some "
-            "with collecting_data.py, unpack the original study's there (see README.md), or draw "
-            "the synthetic sample, in the project's folder, with: python -m sample.data_set"
+            f"no data in {data_dir}: it needs the folders {', '.join(SPLITS)}. Collect data with "
+            "collecting_data.py, unpack the data of the original study there (see README.md), or "
+            "make the synthetic sample with: python -m sample.data_set (in the project folder)"
         )
     if seq_frames is None:
         folders = (path for split in splits for path in labelled_folders(data_dir / split))
@@ -95,15 +95,16 @@ def load_splits(
     problems += _mixed_kinds(_recorded({split: tables[split] for split in sources}, sources))
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise UserError("\n  - ".join([f"{count} in the data, nothing was trained:", *problems]))
+        raise UserError("\n  - ".join([f"{count} in the data, to fix before training:", *problems]))
     return tables
 
 
 def sequence_kind(data_dir: str | Path, tables: dict[str, pd.DataFrame]) -> SequenceKind:
-    """What the labelled sequences of these tables (those of load_splits) have in common.
+    """What the labelled sequences of these tables (from load_splits) have in common.
 
-    Rates within 1 % are one, the commonest. Raises UserError where rates, or the ways in which
-    frames were made small, are mixed; where one is not recorded of all sequences, it is not known.
+    Frame rates within 1 % count as the same, and the most common one is returned. resize is ""
+    unless it is recorded for all sequences. Raises UserError for mixed frame rates or resize
+    methods.
     """
     data_dir = Path(data_dir)
     sources = {split: read_sources(data_dir / split) for split in tables}
@@ -124,9 +125,9 @@ def sequence_kind(data_dir: str | Path, tables: dict[str, pd.DataFrame]) -> Sequ
 
 
 def _recorded(tables: dict[str, pd.DataFrame], sources: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """name (split/sequence), fps, resize of each labelled sequence, as sequences.csv says.
+    """name (split/sequence), fps, resize, has_row of each labelled sequence, from sequences.csv.
 
-    Of those without a row there has_row is False, and fps the original study's.
+    A sequence without a row there has has_row False and the frame rate of the original study.
     """
     recorded = []
     for split, table in tables.items():
@@ -145,38 +146,37 @@ def _commonest(values: pd.Series) -> float:
 
 
 def _mixed_kinds(recorded: pd.DataFrame) -> list[str]:
-    """Problems of sequences that differ in their rate, or in how their frames were made small."""
+    """Problems of sequences that differ in their frame rate or in how they were resized."""
     problems = []
-    remedy = "delete the folders and rows of one of them, and collect its videos again"
+    remedy = "delete the folders and rows of one kind and collect its videos again"
     if len(recorded):
         usual_fps = _commonest(recorded["fps"])
         others = recorded[(recorded["fps"] / usual_fps - 1).abs() > SAME_RATE]
         if len(others):
             usual, other = recorded[recorded["fps"] == usual_fps].iloc[0], others.iloc[0]
             notes = ["" if each["has_row"] else " (not recorded)" for each in (usual, other)]
-            add_rows = ", or give those without a recorded rate a row in sequences.csv"
+            add_rows = ", or add the sequences without a recorded rate to sequences.csv"
             problems.append(
-                f"two rates: {usual['name']} has {usual_fps:g} frames a second{notes[0]}, "
-                f"{other['name']} {other['fps']:g}{notes[1]}; {remedy} with collecting_data.py "
-                f"--fps {usual_fps:g}{add_rows if any(notes) else ''}"
+                f"mixed frame rates: {usual['name']} has {usual_fps:g} fps{notes[0]}, "
+                f"{other['name']} has {other['fps']:g} fps{notes[1]}; {remedy} with "
+                f"collecting_data.py --fps {usual_fps:g}{add_rows if any(notes) else ''}"
             )
     firsts = recorded[recorded["resize"] != ""].drop_duplicates("resize")
     if len(firsts) > 1:
         one, other = firsts.iloc[0], firsts.iloc[1]
         problems.append(
-            f"frames made small in two ways: {one['name']} by {one['resize']}, {other['name']} by "
+            f"mixed resize methods: {one['name']} has {one['resize']}, {other['name']} has "
             f"{other['resize']}; {remedy} with collecting_data.py"
         )
     return problems
 
 
 class SequenceDataset(Dataset):
-    """(frames (T, 3, 224, 224) RGB, label float32) of each row; frames float32 as the backbone
-    wants them, or uint8 with normalised=False.
+    """(frames (T, 3, 224, 224) RGB, label float32 ()) of each row of the table.
 
-    For training on frames, or looking at them. Extraction does without it and reads the files by
-    itself (extraction.features): it needs their bytes, to tell whether features are out of date,
-    and reads several sequences ahead in threads that decode and encode at once.
+    The frames are float32, normalised for the backbone, or uint8 (0 to 255) with normalised=False.
+    Use it to train on frames or to look at them. extraction.features does not use it: that module
+    needs the encoded bytes, to tell whether features are out of date, and reads ahead in threads.
     """
 
     def __init__(
@@ -202,11 +202,12 @@ class SequenceDataset(Dataset):
 
 
 class FeatureDataset(Dataset):
-    """(features float32 (T, 512), label float32) of each row, from the files of extract_features.
+    """(features float32 (T, 512), label float32 ()) of each row, from files of extract_features.
 
-    With several views, one is drawn at each access; plain_batches gives the first of each. Up to
-    most_bytes of them (61 KB a sequence and view) are held in memory; of more, each is read from
-    its file when it is asked for. Raises UserError for files that hold fewer views.
+    With several views, each access draws one at random; plain_batches always gives view 0. All
+    features are held in memory if they fit in most_bytes (61 KB per sequence and view), otherwise
+    each is read from its file on access. Raises UserError for a file with fewer views or another
+    shape.
     """
 
     def __init__(
@@ -222,14 +223,14 @@ class FeatureDataset(Dataset):
             for row, path in zip(self.features, self.paths, strict=True):
                 row.copy_(self._load(path))
         else:
-            for path in self.paths:  # to say so before hours of training
+            for path in self.paths:  # find bad files now, not after hours of training
                 self._check(path, features_shape(path))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def load_views(self, index: int) -> torch.Tensor:
-        """All views of a row, (V, T, D)."""
+        """All views of a row, float32 (V, T, D)."""
         if self.features is not None:
             return self.features[index]
         return self._load(self.paths[index])
@@ -242,8 +243,8 @@ class FeatureDataset(Dataset):
     def _check(self, path: Path, shape: tuple[int, ...]) -> None:
         if shape[0] < self.views or shape[1:] != self.shape[1:]:
             raise UserError(
-                f"{path} holds features {shape}, not (views, frames, numbers) = {self.shape}: run "
-                "extract_features again"
+                f"{path} holds features of shape {shape}, but (views, frames, features) should be "
+                f"{self.shape}: run extract_features again"
             )
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -252,14 +253,14 @@ class FeatureDataset(Dataset):
         return views[view], self.labels[index]
 
     def plain_batches(self, size: int = 256) -> Iterator[torch.Tensor]:
-        """The features of all rows in their order, without augmentation, (B, T, D) at a time."""
+        """Yields the features of all rows in order, without augmentation, (B, T, D) at a time."""
         for first in range(0, len(self), size):
             rows = range(first, min(first + size, len(self)))
             yield torch.stack([self.load_views(row)[0] for row in rows])
 
 
 def describe(tables: dict[str, pd.DataFrame], class_names=("non-rally", "rally")) -> pd.DataFrame:
-    """A row a split: how many sequences, how many of each class, the share of class 1."""
+    """One row per split: number of sequences, number of each class, share of class 1."""
     counts = {split: Counter(table["label"]) for split, table in tables.items()}
     rows = [
         {
@@ -275,13 +276,23 @@ def describe(tables: dict[str, pd.DataFrame], class_names=("non-rally", "rally")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Check a data set and say what is in it.")
-    parser.add_argument("data", nargs="?", default="Data", help="its folder (Data)")
-    parser.add_argument(
-        "--seq-frames", type=positive(int), metavar="N", help="frames a sequence (what most have)"
+    parser = argparse.ArgumentParser(
+        description=(
+            "Check a labelled data set: count its sequences and list every problem.\n\n"
+            "example:\n  python dataset.py Data --deep"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--allow-unlabelled", action="store_true", help="skip unlabelled folders")
-    parser.add_argument("--deep", action="store_true", help="decode every frame of them, too")
+    add = parser.add_argument
+    add("data", nargs="?", default="Data", metavar="DIR", help="data folder (default: Data)")
+    add("--deep", action="store_true", help="also decode every frame, to find corrupt ones")
+    add("--allow-unlabelled", action="store_true", help="skip sequences without a label")
+    add(
+        "--seq-frames",
+        type=positive(int),
+        metavar="N",
+        help="frames in a sequence (default: what most sequences have)",
+    )
     options = parser.parse_args(arguments)
     tables = load_splits(
         options.data,
@@ -291,8 +302,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     kind = sequence_kind(options.data, tables)
     print(describe(tables).to_string())
-    print(f"{kind.frames} frames a sequence, {kind.fps:g} a second")
-    print("no problems" + ("" if options.deep else "; frames were not decoded (--deep does that)"))
+    print(f"{kind.frames} frames per sequence, {kind.fps:g} frames per second")
+    print("no problems found" + ("" if options.deep else " (frames were not decoded: try --deep)"))
     if is_synthetic(options.data):
         about = json.loads((Path(options.data) / "sample.json").read_text())
         print(f"SYNTHETIC: {about['about']}")

@@ -1,10 +1,10 @@
-"""Frozen features: each frame goes through the backbone once, the result is kept on disk.
+"""Run every frame through the frozen backbone once, and save the features beside the sequences.
 
     python features.py Data/train Data/validation [--weights imagenet] [--views 1]
     python features.py Data/train --ray [ADDRESS]        # on all machines of a Ray cluster
 
-About 45 frames a second on two plain cores (AVX2, fp32), so 7 minutes for the 618 training
-sequences of the original study, once. A killed run goes on where it was.
+The speed is about 45 frames per second on two plain cores (AVX2, fp32): 7 minutes for the 618
+training sequences of the original study. Run it again to resume: finished sequences are skipped.
 """
 
 import argparse
@@ -16,12 +16,36 @@ from files import UserError
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Compute and keep the frozen features of splits.")
+    parser = argparse.ArgumentParser(
+        description=(
+            "Compute the frozen features of every sequence of a split.\n"
+            "Run it again to resume: finished sequences are skipped.\n\n"
+            "examples:\n"
+            "  python features.py Data/train Data/validation Data/test\n"
+            "  python features.py Data/train --ray 10.0.0.5:6379       (on a Ray cluster)"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
-    add("split_dirs", nargs="*", metavar="DIR", help="such as Data/train")
-    add("--weights", default="imagenet", help="imagenet, random, or a file")
-    add("--views", type=positive(int), default=1, help="1 plus the augmented views")
-    add("--seq-frames", type=positive(int), help="frames of a sequence (as many as most have)")
+    add("split_dirs", nargs="*", metavar="DIR", help="folder of a split, such as Data/train")
+    add(
+        "--weights",
+        default="imagenet",
+        help="backbone weights: imagenet, random, or a resnet18 file (default: imagenet)",
+    )
+    add(
+        "--views",
+        type=positive(int),
+        default=1,
+        metavar="N",
+        help="views of each sequence: the original and N-1 augmented ones (default: 1)",
+    )
+    add(
+        "--seq-frames",
+        type=positive(int),
+        metavar="N",
+        help="frames in a sequence (default: what most sequences of the split have)",
+    )
     add_machine_options(parser)
     return parser
 
@@ -31,15 +55,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     address, names = split_address(options.ray, options.split_dirs)
     if not names:
-        parser.error("which splits? Such as Data/train")
+        parser.error("name at least one split folder, such as Data/train")
     if address is None and any("://" in name for name in names):
-        parser.error("folders by address need --ray")
+        parser.error("a folder given as an address (such as s3://bucket/train) needs --ray")
     return extract(names, address, options)
 
 
 def extract(names: list[str], address: str | None, options: argparse.Namespace) -> int:
-    """Computes what is missing of each split, here or on the Ray cluster at an address."""
-    # torch takes seconds to import, which --help does without; Ray a second more.
+    """Computes the missing features of each split: here (address None) or on a Ray cluster.
+
+    A split that fails does not stop the others. Raises one UserError with all failures at the end.
+    """
+    # Importing torch takes seconds, and Ray one more: --help should not wait for them.
     from annotation.split_check import usual_frames  # noqa: PLC0415
     from extraction.backbones import build_backbone  # noqa: PLC0415
     from extraction.encoder import best_device  # noqa: PLC0415
@@ -72,7 +99,8 @@ def extract(names: list[str], address: str | None, options: argparse.Namespace) 
                 seq_frames=options.seq_frames or usual_frames(folders),
                 precision=options.precision,
             )
-            print(f"{split_dir}: {len(sequences)} sequences in {folder}")
+            count = f"{len(sequences)} sequence{'' if len(sequences) == 1 else 's'}"
+            print(f"{split_dir}: features of {count} are in {folder}")
         except UserError as error:
             failures.append(str(error))
     if failures:

@@ -1,8 +1,8 @@
-"""RES_LSTM: a frozen ResNet18 per frame, a 2-layer LSTM over frames, their mean, one logit.
+"""RES_LSTM: a frozen ResNet18 per frame, a 2-layer LSTM, the mean over time, one logit.
 
 backbone, weights_name = build_backbone("imagenet")
 model = RES_LSTM(backbone, ModelConfig())
-logits = model(frames)                           # or, the same: model.classify(features)
+logits = model(frames)                           # same result: model.classify(features)
 """
 
 import io
@@ -18,14 +18,14 @@ from extraction.backbones import PREPROCESSING, empty_backbone, read_torch_file
 from files import UserError, write_whole
 
 CHECKPOINT_FORMAT = "rally-detector"
-CHECKPOINT_VERSION = 2  # 1: no dropout between the LSTM layers, the rate of sequences not kept
+CHECKPOINT_VERSION = 2  # version 1 had no dropout between the LSTM layers and no frame rate
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What fixes the shape of RES_LSTM, what it has learnt from, and what its output means.
+    """The shape of RES_LSTM, the kind of sequences it was trained on, and its class names.
 
-    Defaults: the original study.
+    The defaults are those of the original study.
     """
 
     architecture: str = "resnet18-lstm-mean"
@@ -33,11 +33,11 @@ class ModelConfig:
     hidden_size: int = 128
     num_layers: int = 2
     head_size: int = 64
-    dropout: float = 0.3  # in the head, and between the LSTM's layers
-    lstm_dropout: float | None = None  # there, where it is another than dropout
-    seq_frames: int = 30  # of the sequences that it learns from
-    fps: float | None = 30.0  # their rate; None: not recorded
-    resize: str = ""  # how their frames were made small, as sequences.csv says; "": not recorded
+    dropout: float = 0.3  # in the head and between the LSTM layers
+    lstm_dropout: float | None = None  # between the LSTM layers only; None: same as dropout
+    seq_frames: int = 30  # frames in a training sequence
+    fps: float | None = 30.0  # frame rate of the training sequences; None: not recorded
+    resize: str = ""  # how their frames were resized, from sequences.csv; "": not recorded
     class_names: tuple[str, str] = field(default=("non-rally", "rally"))
 
     def __post_init__(self):
@@ -52,19 +52,24 @@ class ModelConfig:
             if value is not None and not 0 <= value < 1:
                 raise UserError(f"{name} must be in [0, 1), not {value}")
         if self.architecture != "resnet18-lstm-mean" or len(self.class_names) != 2:
-            raise UserError(f"not an architecture of this version: {self}")
+            raise UserError(
+                f"unsupported model: {self}; the architecture must be resnet18-lstm-mean, with "
+                "two class names"
+            )
 
     @property
     def dropout_between_layers(self) -> float:
-        """What nn.LSTM is given; a single layer has nothing after which to drop."""
+        """The dropout for nn.LSTM: 0 for a single layer, where there is no layer in between."""
         if self.num_layers == 1:
             return 0.0
         return self.dropout if self.lstm_dropout is None else self.lstm_dropout
 
 
 class RES_LSTM(nn.Module):
-    """A trained LSTM and head on a backbone that is frozen: in eval mode always, so that its
-    BatchNorm statistics never move."""
+    """A trainable LSTM and head on a frozen backbone.
+
+    The backbone always stays in eval mode, so that its BatchNorm statistics never change.
+    """
 
     def __init__(self, backbone: nn.Module, config: ModelConfig | None = None):
         super().__init__()
@@ -83,15 +88,15 @@ class RES_LSTM(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(config.head_size, 1),
         )
-        # 0 and 1 change nothing: the study's features go in as they are.
+        # Mean 0 and std 1 leave the features unchanged, as in the original study.
         self.register_buffer("feature_mean", torch.zeros(config.feature_size))
         self.register_buffer("feature_std", torch.ones(config.feature_size))
 
     def standardise(self, batches: Iterable[torch.Tensor]) -> None:
-        """Lets classify scale each feature by its mean and deviation in all of (..., 512).
+        """Computes the mean and std of each feature over all batches (..., 512), for classify.
 
-        For backbones whose features are far from mean 0.9 and deviation 1, as ImageNet's are. A
-        feature that never changes keeps its scale.
+        Use it when the backbone's features are far from those of ImageNet weights (mean 0.9,
+        std 1). A constant feature keeps its scale.
         """
         scaler = StandardScaler()
         for batch in batches:
@@ -123,7 +128,7 @@ class RES_LSTM(nn.Module):
 
 
 def save_model(path: str | Path, model: RES_LSTM, weights_name: str, **about: object) -> None:
-    """Writes a self-contained checkpoint, whole or not at all; `about` is kept as plain values."""
+    """Writes a self-contained checkpoint atomically. `about` must hold plain values only."""
     buffer = io.BytesIO()
     checkpoint = {
         "format": CHECKPOINT_FORMAT,
@@ -139,9 +144,9 @@ def save_model(path: str | Path, model: RES_LSTM, weights_name: str, **about: ob
 
 
 def update_checkpoint(path: str | Path, name: str, value: object) -> None:
-    """Puts a further entry (plain values and tensors) into a checkpoint, or in the old one's place.
+    """Adds or replaces one entry (plain values and tensors) of a checkpoint; load_model returns it.
 
-    Entries inside it that a dict does not name stay. load_model returns it with the rest.
+    If the old and new values are both dicts, they are merged: keys only in the old one stay.
     """
     load_model(path)
     checkpoint = read_torch_file(Path(path), "a model saved by this project")
@@ -153,20 +158,23 @@ def update_checkpoint(path: str | Path, name: str, value: object) -> None:
 
 
 def load_model(path: str | Path) -> tuple[RES_LSTM, dict]:
-    """The model (in eval mode, on the CPU) and all else its checkpoint holds (without state_dict).
+    """Returns the model (eval mode, on the CPU) and the checkpoint as a dict without state_dict.
 
-    Needs no network. A file of version 1 is what it was: without dropout between its LSTM layers,
-    the rate of its sequences not recorded. Raises UserError for a file that is damaged, not one of
-    ours, of a newer version, of another architecture, or made for another preprocessing.
+    Needs no network. A version 1 file loads as it was trained: no dropout between the LSTM layers,
+    frame rate not recorded. Raises UserError if the file is missing, corrupt, not a checkpoint of
+    this project, of a newer version, of a different architecture, or made with a different
+    preprocessing.
     """
     checkpoint = read_torch_file(Path(path), "a model saved by this project")
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
-        raise UserError(f"{path} is not a model saved by this project (runs/<name>/best_model.pth)")
+        raise UserError(
+            f"{path} is not a model saved by this project; give a runs/<name>/best_model.pth"
+        )
     version = checkpoint.get("version")
     if version not in (1, CHECKPOINT_VERSION):
         raise UserError(
-            f"{path} has format version {version}, this code reads up to "
-            f"{CHECKPOINT_VERSION}: update the repo, or train the model again"
+            f"{path} has format version {version}, and this code reads versions 1 to "
+            f"{CHECKPOINT_VERSION}: update the code, or train the model again"
         )
     try:
         of_version_1 = {"lstm_dropout": 0.0, "fps": None} if version == 1 else {}
@@ -176,11 +184,11 @@ def load_model(path: str | Path) -> tuple[RES_LSTM, dict]:
         preprocessing = checkpoint["preprocessing"]
     except (KeyError, TypeError, RuntimeError, UserError) as error:
         raise UserError(
-            f"{path} holds another architecture than this code ({error}): train the model again"
+            f"{path} has a different architecture than this code ({error}): train the model again"
         ) from error
     if preprocessing != PREPROCESSING:
         raise UserError(
-            f"{path} expects frames prepared as {preprocessing}, and this code prepares them as "
+            f"{path} was trained on frames preprocessed with {preprocessing}, but this code uses "
             f"{PREPROCESSING}: train the model again"
         )
     return model.eval(), checkpoint

@@ -1,8 +1,8 @@
-"""Training on cached features: one epoch, evaluation, fit with early stopping.
+"""Training on cached features: one epoch, evaluation, and fit with early stopping.
 
     model = RES_LSTM(backbone); history = fit(model, train_set, val_set, config, run_dir, "random")
 
-The original study's 618 sequences take about a second an epoch on 2 cores.
+An epoch over the 618 training sequences of the original study takes about a second on 2 cores.
 """
 
 import platform
@@ -26,7 +26,7 @@ from model import RES_LSTM, save_model
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How fit trains. Defaults: the original study."""
+    """Settings of fit. The defaults are those of the original study."""
 
     learning_rate: float = 1e-4
     batch_size: int = 4
@@ -43,7 +43,10 @@ class TrainConfig:
 
 
 def seed_everything(seed: int) -> None:
-    """Same seed, same machine, same number of threads: the same run to the last digit."""
+    """Seeds Python, NumPy and torch.
+
+    The same seed on the same machine with as many threads gives the same run, to the last digit.
+    """
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -52,8 +55,9 @@ def seed_everything(seed: int) -> None:
 def train_one_epoch(
     model: RES_LSTM, loader: DataLoader, optimizer: torch.optim.Optimizer, criterion: nn.Module
 ) -> tuple[float, float]:
-    """One pass over (features (B, T, D), labels (B,)): mean loss and accuracy while learning.
+    """One pass over batches of features (B, T, D) and labels (B,).
 
+    Returns the mean loss and accuracy over all sequences, measured while the weights change.
     Raises UserError at the first loss that is not finite.
     """
     model.train()
@@ -64,8 +68,8 @@ def train_one_epoch(
         if not torch.isfinite(loss):
             raise UserError(
                 f"the training loss became {loss.item()} after {count} sequences: lower the "
-                f"learning rate (now {optimizer.param_groups[0]['lr']:g}); if it happens at once, "
-                "the features hold numbers that are not finite: check the backbone's weights"
+                f"learning rate (now {optimizer.param_groups[0]['lr']:g}). If this happens in the "
+                "first batch, the features contain NaN or infinity: check the backbone weights"
             )
         optimizer.zero_grad()
         loss.backward()
@@ -79,7 +83,10 @@ def train_one_epoch(
 def evaluate(
     model: RES_LSTM, dataset: FeatureDataset, batch_size: int = 64
 ) -> tuple[float, np.ndarray]:
-    """Mean loss over a whole data set without augmentation; each sequence's probability (N,)."""
+    """Evaluates on the whole data set, without augmentation.
+
+    Returns the mean loss and the probability of class 1 for each sequence, float32 (N,).
+    """
     model.eval()
     batches = tqdm(dataset.plain_batches(batch_size), "Evaluating", leave=False)
     with torch.inference_mode():
@@ -89,9 +96,9 @@ def evaluate(
 
 
 def epochs_since_best(val_losses: list[float]) -> int:
-    """How many epochs ago the validation loss was lowest; 0: the last epoch is the best so far.
+    """How many epochs ago the validation loss was lowest; 0 if the last epoch is the best so far.
 
-    Early stopping goes by it: a model is kept at 0, and training ends once it reaches a patience.
+    At 0 fit saves the model. When the count reaches config.patience, fit stops.
     """
     return len(val_losses) - 1 - int(np.argmin(val_losses))
 
@@ -105,10 +112,11 @@ def fit(
     weights_name: str,
     **about: object,
 ) -> pd.DataFrame:
-    """Trains with early stopping on validation loss; returns the history, a row an epoch.
+    """Trains with early stopping on validation loss; returns the history, one row per epoch.
 
-    Leaves in run_dir: config.json, history.csv (rewritten each epoch) and best_model.pth (at each
-    improvement), so that an interrupted run keeps its best model so far.
+    Writes config.json, history.csv (after each epoch) and best_model.pth (at each improvement) to
+    run_dir, so an interrupted run keeps its best model so far. Raises UserError when the training
+    or validation loss is not finite.
     """
     run_dir = Path(run_dir)
     save_config(run_dir, model, config, weights_name, **about)
@@ -135,19 +143,21 @@ def fit(
             if epochs_since_best(val_losses) == 0:
                 save_model(run_dir / "best_model.pth", model, weights_name, epoch=epoch, **about)
                 print("improved")
+            else:
+                print("not improved")
             write_table(run_dir / "history.csv", _history_table(history))
             if epochs_since_best(val_losses) >= config.patience:
                 print("Early stopping triggered!")
                 break
     except KeyboardInterrupt:
-        outcome = "no epoch was finished in"
+        outcome = f"no epoch was finished, so there is no new model in {run_dir}"
         if val_losses:
             best = int(np.argmin(val_losses))
             outcome = (
                 f"the best model so far (epoch {best + 1}, validation loss {val_losses[best]:.3f}) "
-                "is in"
+                f"is {run_dir / 'best_model.pth'}"
             )
-        print(f"\nInterrupted: {outcome} {run_dir}")
+        print(f"\nInterrupted: {outcome}")
         raise
     return _history_table(history)
 
@@ -160,7 +170,7 @@ def _history_table(history: list[list]) -> pd.DataFrame:
 def save_config(
     run_dir: Path, model: RES_LSTM, config: TrainConfig, weights_name: str, **about: object
 ) -> None:
-    """Writes config.json: settings, data, the backbone and its hash, versions, threads."""
+    """Writes config.json: settings, `about`, backbone weights and hash, versions, threads."""
     record = {
         "train": asdict(config),
         "model": asdict(model.config),

@@ -1,11 +1,12 @@
-"""Collecting sequences from an hour of video, against seeking by frame number with OpenCV.
+"""Time collecting from an hour of video, compared with seeking by frame number in OpenCV.
 
     python benchmarks/collecting.py [--minutes 60] [--video FILE]
 
-The plain way sets CAP_PROP_POS_FRAMES once a sequence and reads 30 frames; "each" sets it for every
-frame. It is timed on some of the same sequences, half before and half after ours, and compared in
-sequences a second; each way ends with the same JPEG files. Without --video, a drawn (synthetic)
-match at 1280x720 is repeated to the wanted length. About 3 minutes on 2 plain cores.
+The "plain" way sets CAP_PROP_POS_FRAMES once per sequence and reads 30 frames; "each" sets it for
+every frame. Both are timed on some of the same sequences: "plain" on one half before ours, on the
+other half after ours. All write the same JPEG files, and are compared in sequences per second.
+Without --video, a drawn (SYNTHETIC) match of 1280x720 is repeated to the wanted length. It takes
+about 3 minutes on 2 plain cores.
 """
 
 import argparse
@@ -33,7 +34,7 @@ DRAWN_SEC = 120
 
 
 def make_match(path: Path, minutes: float) -> None:
-    """A drawn match of two minutes, enlarged to 720 lines with noise, over and over."""
+    """Writes a drawn match of two minutes, enlarged to 1280x720 with noise, on repeat."""
     small, large = path.with_name("small.mp4"), path.with_name("large.mp4")
     draw_match(small, seed=1, duration_sec=min(DRAWN_SEC, minutes * 60), fps=30, progress=True)
     ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
@@ -45,7 +46,10 @@ def make_match(path: Path, minutes: float) -> None:
 
 
 def time_frame_seeking(video: Path, starts: list[float], out: Path, each: bool) -> float:
-    """Seconds that sequences at these starts take by frame number, to their JPEG files."""
+    """Seconds to write the sequences at these starts (seconds) by OpenCV's frame numbers.
+
+    each: set the frame number before every frame, not only before the first.
+    """
     (out / "sequences").mkdir(parents=True)
     began = time.perf_counter()
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
@@ -63,14 +67,17 @@ def time_frame_seeking(video: Path, starts: list[float], out: Path, each: bool) 
 
 
 def time_ours(video: Path, settings: Settings, data: Path) -> float:
-    """Seconds of collect_video: reading the packets, hashing, decoding, writing."""
+    """Seconds that collect_video takes to read the packets, hash, decode and write."""
     began = time.perf_counter()
     collect_video(video, data, "train", settings)
     return time.perf_counter() - began
 
 
 def compare(video: Path, settings: Settings, some: int, scratch: Path, each: int = 0) -> dict:
-    """Sequences a second of ours and of the plain ways, which are timed on `some` and on `each`."""
+    """Sequences per second of our way (all), the plain way (on `some`), and by each frame (`each`).
+
+    each 0 skips the last one.
+    """
     with closing(open_video(video)) as opened:
         starts = settings.starts(opened.end_sec, 30.0)
     part = starts[:: max(len(starts) // some, 1)][:some]
@@ -91,7 +98,7 @@ def compare(video: Path, settings: Settings, some: int, scratch: Path, each: int
 
 
 def time_start(video: Path, data: Path, count: int) -> float:
-    """Seconds of the whole command where `count` sequences are there and one is missing."""
+    """Seconds of the whole command if `count` sequences exist and one is missing."""
     folder = data / "train" / "sequences"
     folder.mkdir(parents=True)
     rows = []
@@ -107,9 +114,19 @@ def time_start(video: Path, data: Path, count: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time collecting against seeking by frame number.")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of the drawn match (60)")
-    parser.add_argument("--video", type=Path, help="a video file in its place")
+    parser = argparse.ArgumentParser(
+        description="Time collecting, compared with seeking by frame number in OpenCV."
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=60.0,
+        metavar="MIN",
+        help="length of the drawn match in minutes (default: 60)",
+    )
+    parser.add_argument(
+        "--video", type=Path, metavar="FILE", help="use this video instead of a drawn match"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch, video = Path(folder), options.video
@@ -122,14 +139,14 @@ def main() -> None:
         draw_match(short, seed=2, duration_sec=5)
         start_sec = time_start(short, scratch / "many", 10_000)
 
-    print(f"\n{'sequences a second':22}{'ours':>8}{'plain':>8}{'ratio':>8}{'each':>8}")
+    print(f"\n{'sequences per second':22}{'ours':>8}{'plain':>8}{'ratio':>8}{'each':>8}")
     for name, row in (("30 s apart", sparse), ("1 s apart, 60 s", dense)):
         ratio = row["ours_per_sec"] / row["plain_per_sec"]
         print(f"{name:22}{row['ours_per_sec']:8.2f}{row['plain_per_sec']:8.2f}{ratio:8.2f}", end="")
         print(f"{row['each_per_sec']:8.3f}" if "each_per_sec" in row else "")
-    source = str(options.video) if options.video else "a drawn (synthetic) match"
-    print(f"{sparse['sequences']} sequences of {source}: {sparse['ours_sec']:.1f} s")
-    print(f"the whole command with 10,000 sequences there and one missing: {start_sec:.2f} s")
+    source = str(options.video) if options.video else "a drawn (SYNTHETIC) match"
+    print(f"{sparse['sequences']} sequences from {source}: {sparse['ours_sec']:.1f} s")
+    print(f"the whole command, if 10,000 sequences exist and one is missing: {start_sec:.2f} s")
     figures = {
         "hour_match_sec": sparse["ours_sec"]
         if options.minutes == 60 and not options.video

@@ -1,12 +1,12 @@
-"""What becomes of sequences when a file is damaged: this reader against OpenCV's.
+"""Read sequences from damaged video files, with this project's reader and with OpenCV.
 
     python benchmarks/damage.py [--files 8]
 
-A drawn (synthetic) match of ten seconds is written in several ways, then damaged: cut off, 5 % of
-its bytes garbage in one piece, or everywhere. A sequence counts as exact when all its frames are,
-to the bit, those that the same reader gives of the intact file; as wrong when one is not. OpenCV
-is read as well as it can be: seeking early, stepping on, picking frames by their timestamps.
-About 3 minutes on 2 plain cores.
+A drawn (SYNTHETIC) match of ten seconds is written in several formats, then damaged: truncated, or
+5 % of its bytes replaced by garbage, in one piece or everywhere. A sequence is exact if all its
+frames are bit-identical to those that the same reader gives for the intact file, and wrong if one
+is not. The OpenCV reader seeks early, steps forward, and picks frames by timestamp, which is the
+best that OpenCV allows. It takes about 3 minutes on 2 plain cores.
 """
 
 import argparse
@@ -42,8 +42,8 @@ KINDS = {
 
 
 def damage(data: bytes, how: str, rng: np.random.Generator) -> bytes:
-    """The bytes of a file, cut off somewhere, or a twentieth of them replaced by chance."""
-    if how == "cut off":
+    """The bytes of a file, truncated somewhere, or with 5 % of them replaced by random ones."""
+    if how == "truncated":
         return data[: int(len(data) * rng.uniform(0.1, 0.95))]
     damaged, count = np.frombuffer(data, np.uint8).copy(), len(data) // 20
     first = int(rng.integers(len(data) - count))
@@ -55,7 +55,7 @@ def damage(data: bytes, how: str, rng: np.random.Generator) -> bytes:
 
 
 def ours(path: Path) -> dict[float, np.ndarray]:
-    """{start_sec: frames} of the sequences that this reader does not refuse."""
+    """{start_sec: frames} for the sequences that this project's reader does not refuse."""
     found = {}
     try:
         video = open_video(path)
@@ -71,7 +71,7 @@ def ours(path: Path) -> dict[float, np.ndarray]:
 
 
 def opencvs(path: Path) -> dict[float, np.ndarray]:
-    """{start_sec: frames} of the sequences that OpenCV gives 30 frames for, by timestamp."""
+    """{start_sec: frames} for the sequences that OpenCV reads 30 frames of, by timestamp."""
     capture, found = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), {}
     for start_sec in STARTS if capture.isOpened() else []:
         capture.set(cv2.CAP_PROP_POS_MSEC, max(start_sec - 1, 0) * 1000)
@@ -91,7 +91,7 @@ def opencvs(path: Path) -> dict[float, np.ndarray]:
 
 
 def count(path: Path, files: int, how: str, reader) -> Counter:
-    """How many sequences of `files` damaged copies are exact, wrong, or not given."""
+    """Counts the sequences of `files` damaged copies that are exact, wrong, or refused (none)."""
     whole, data, counts = reader(path), path.read_bytes(), Counter(exact=0, wrong=0, none=0)
     copy = path.with_name(f"copy{path.suffix}")
     for seed in range(files):
@@ -104,12 +104,20 @@ def count(path: Path, files: int, how: str, reader) -> Counter:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Damage files and see what the readers give.")
-    parser.add_argument("--files", type=int, default=8, help="damaged files of each kind (8)")
+    parser = argparse.ArgumentParser(
+        description="Count exact and wrong sequences from damaged video files."
+    )
+    parser.add_argument(
+        "--files",
+        type=int,
+        default=8,
+        metavar="N",
+        help="damaged copies for each format and kind of damage (default: 8)",
+    )
     options = parser.parse_args()
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
     totals = {"ours": Counter(), "opencv": Counter()}
-    print(f"{'sequences':26}{'damage':22}{'ours: exact wrong  none':>26}{'OpenCV: same':>22}")
+    print(f"{'format':26}{'damage':22}{'ours: exact wrong  none':>26}{'OpenCV: same':>22}")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "drawn.mp4"
         draw_match(source, seed=1, duration_sec=10, fps=30)
@@ -117,7 +125,7 @@ def main() -> None:
             path = Path(folder) / name
             ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-i", source]
             subprocess.run([*ffmpeg, "-an", *encoding.split(), path], check=True)
-            for how in ("cut off", "garbage in one piece", "garbage everywhere"):
+            for how in ("truncated", "garbage in one piece", "garbage everywhere"):
                 row = []
                 for label, reader in (("ours", ours), ("opencv", opencvs)):
                     counts = count(path, options.files, how, reader)

@@ -1,13 +1,13 @@
-"""Detection of whole matches, on drawn ones that it has not seen: how well, fast and large.
+"""Measure the accuracy, speed and memory of detection on unseen drawn matches.
 
     python benchmarks/detecting.py [--weights random] [--work DIR] [--seeds 0 1 2]
 
-Draws (SYNTHETIC) matches: 8 of 5 minutes to learn from, 3 for validation, 6 of 10 minutes to
-measure on, at 25, 29.97, 30 and 50 frames a second. A head is trained for each seed, fitted, and
-run on the 6. Speed: a drawn match enlarged to 1280x720 at 30 frames a second, from the file to its
-tables, at every frame of it and at the head's own rate. Memory: the same match repeated to
---long-minutes. With --work, drawings and features stay, and the next run starts there. About 40
-minutes on 2 plain cores, and 40 more for the speed and the two hours.
+Accuracy: it draws SYNTHETIC matches at 25, 29.97, 30 and 50 frames per second: 8 of 5 minutes for
+training, 3 for validation, 6 of 10 minutes for testing. For each seed a temporal head is trained,
+fitted, and run on the test matches. Speed: a drawn match enlarged to 1280x720 at 30 frames per
+second, from the file to its tables, with features of every frame and at the rate of the head.
+Memory: the same match repeated to --long-minutes. With --work, matches and features are kept for
+the next run. Accuracy takes about 40 minutes on 2 plain cores, speed and memory 40 more.
 """
 
 import argparse
@@ -45,12 +45,12 @@ from output.results import peak_rss_mb, save_result
 from sample.data_set import draw_matches
 from sample.match import FRAME_RATES
 
-LEARN, CHECK = (8, 300), (3, 300)  # matches to learn from and for validation, seconds each
-SEEDS = {"train": 101, "validation": 201, "test": 301}  # of the first drawn match of each
+LEARN, CHECK = (8, 300), (3, 300)  # training and validation: (matches, seconds of each)
+SEEDS = {"train": 101, "validation": 201, "test": 301}  # seed of the first match of each split
 
 
 def draw_splits(folder: Path, sizes: dict[str, tuple[int, int]]) -> dict[str, list[Path]]:
-    """The matches of each split, drawn if they are not there: {split: (how many, seconds each)}."""
+    """The matches of each split, drawn if missing. sizes: {split: (matches, seconds of each)}."""
     jobs, paths = [], {}
     for split, (count, sec) in sizes.items():
         seeds = range(SEEDS[split], SEEDS[split] + count)
@@ -62,7 +62,7 @@ def draw_splits(folder: Path, sizes: dict[str, tuple[int, int]]) -> dict[str, li
 
 
 def run_seed(model: Path, paths: dict[str, list[Path]], every: int, seed: int) -> dict:
-    """summarise of the test matches, with a head trained and fitted from this seed."""
+    """Trains and fits a head with this seed; returns `summarise` of the test matches, and more."""
     learnt = {
         split: [(path, read_marks(path.with_suffix(".csv"))) for path in paths[split]]
         for split in ("train", "validation")
@@ -83,7 +83,7 @@ def run_seed(model: Path, paths: dict[str, list[Path]], every: int, seed: int) -
 
 
 def detect_alone(path: Path, model: Path, out: Path, threads: int) -> dict:
-    """rallies.json of one detection from nothing; to be called in a process of its own."""
+    """rallies.json of one detection without cached features. Call it in a new process."""
     torch.set_num_threads(threads)
     began = time.perf_counter()
     result = detect_match(path, load_detector(model), out)
@@ -95,7 +95,7 @@ def detect_alone(path: Path, model: Path, out: Path, threads: int) -> dict:
 
 
 def time_shares(path: Path, weights: str, every: int, threads: int) -> dict[str, float]:
-    """Seconds that a minute of a match takes to decode alone, and its backbone alone."""
+    """Seconds per minute of a match for decoding alone, and for the backbone alone."""
     torch.set_num_threads(threads)
     with closing(open_video(path)) as video:
         steps = min(count_steps(video, every), 1800 // every)
@@ -118,7 +118,7 @@ def time_shares(path: Path, weights: str, every: int, threads: int) -> dict[str,
 
 
 def measure_speed(model: Path, weights: str, every: int, scratch: Path, minutes: float) -> dict:
-    """Times of a 1280x720 match at 30 frames a second, every frame's features and the head's."""
+    """Times for a 1280x720 match at 30 frames per second: every frame, and at the head's rate."""
     video = scratch / "hd.mp4"
     if not video.exists():
         make_match(video, minutes)
@@ -137,7 +137,7 @@ def measure_speed(model: Path, weights: str, every: int, scratch: Path, minutes:
 
 
 def with_every(model: Path, every: int, scratch: Path) -> Path:
-    """A copy of the model whose head reads each so many frames, untrained, to be timed alone."""
+    """A copy of the model with an untrained head of `every` frames per step, for timing only."""
     copy = scratch / f"every{every}.pth"
     copy.write_bytes(model.read_bytes())
     head = MatchHead(HeadConfig(every=every))
@@ -148,7 +148,7 @@ def with_every(model: Path, every: int, scratch: Path) -> Path:
 
 
 def measure_long(model: Path, scratch: Path, minutes: float) -> dict:
-    """Peak memory and speed of a long match, and of its first tenth: the time grows as it does."""
+    """Peak memory and speed for a long match and its first tenth: the time should grow linearly."""
     figures = {}
     for name, length in (("tenth", minutes / 10), ("whole", minutes)):
         video, out = scratch / f"{name}.mp4", Path(tempfile.mkdtemp(dir=scratch))
@@ -162,7 +162,7 @@ def measure_long(model: Path, scratch: Path, minutes: float) -> dict:
 
 
 def print_accuracy(runs: dict[int, dict]) -> dict:
-    """Prints a row a seed; returns the figures of the JSON line, the means over seeds."""
+    """Prints one row per seed; returns the means over seeds, for the JSON line."""
     rows = {}
     for seed, run in runs.items():
         pooled, f1 = run["pooled"], run["mean"]["iou"]
@@ -175,7 +175,7 @@ def print_accuracy(runs: dict[int, dict]) -> dict:
             "edge_median_sec": max(e["median_abs_sec"] or math.nan for e in errors.values()),
             "start_bias_sec": errors["start"]["bias_sec"],
             "end_bias_sec": errors["end"]["bias_sec"],
-            # The mean over matches: too many in one do not make up for too few in another.
+            # Per match, then averaged: an excess in one must not cancel a lack in another.
             "count_error": sum(run["count_errors"]) / len(run["count_errors"]),
             "splits": pooled["splits"],
             "merges": pooled["merges"],
@@ -190,17 +190,56 @@ def print_accuracy(runs: dict[int, dict]) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure the detection of whole matches.")
+    parser = argparse.ArgumentParser(
+        description="Measure the accuracy, speed and memory of detection on drawn matches."
+    )
     add = parser.add_argument
-    add("--weights", default="random", help="imagenet, random, or a file")
-    add("--every", type=int, default=4, help="frames of 30 a second from step to step (4)")
-    add("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of training (0 1 2); may be none")
-    add("--matches", type=int, default=6, help="to measure on (6)")
-    add("--minutes", type=float, default=10, help="how long these are (10)")
-    add("--speed-minutes", type=float, default=4, help="of 1280x720; 0: not measured (4)")
-    add("--long-minutes", type=float, default=120, help="0: not measured (120)")
-    add("--long-every", type=int, help="frames of 30 a second in the long match (as --every)")
-    add("--work", type=Path, help="keep drawings and features here")
+    add("--work", type=Path, metavar="DIR", help="keep the matches and features in this folder")
+    add(
+        "--weights", default="random", help="imagenet, random, or a resnet18 file (default: random)"
+    )
+    add(
+        "--every",
+        type=int,
+        default=4,
+        metavar="N",
+        help="frames per step of the head, at 30 frames per second (default: 4)",
+    )
+    add_accuracy = parser.add_argument_group("accuracy").add_argument
+    add_accuracy(
+        "--seeds",
+        type=int,
+        nargs="*",
+        default=[0, 1, 2],
+        metavar="N",
+        help="training seeds; give none to skip accuracy (default: 0 1 2)",
+    )
+    add_accuracy("--matches", type=int, default=6, metavar="N", help="test matches (default: 6)")
+    add_accuracy(
+        "--minutes",
+        type=float,
+        default=10,
+        metavar="MIN",
+        help="length of each test match in minutes (default: 10)",
+    )
+    add_speed = parser.add_argument_group("speed and memory").add_argument
+    add_speed(
+        "--speed-minutes",
+        type=float,
+        default=4,
+        metavar="MIN",
+        help="length of the 1280x720 match in minutes; 0 skips speed (default: 4)",
+    )
+    add_speed(
+        "--long-minutes",
+        type=float,
+        default=120,
+        metavar="MIN",
+        help="length of the long match in minutes; 0 skips memory (default: 120)",
+    )
+    add_speed(
+        "--long-every", type=int, metavar="N", help="--every of the long match (default: same)"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
@@ -222,9 +261,9 @@ def main() -> None:
             )
             for name, each in speed.items():
                 print(
-                    f"1280x720, {name}: {each['times_real_time']:.2f}x real time; of a minute's "
-                    f"{each['minute_sec']:.1f} s, decoding alone takes {each['decode_sec']:.1f} "
-                    f"and the backbone alone {each['backbone_sec']:.1f}"
+                    f"1280x720, {name}: {each['times_real_time']:.2f}x real time; a minute of "
+                    f"video takes {each['minute_sec']:.1f} s (decoding alone "
+                    f"{each['decode_sec']:.1f} s, the backbone alone {each['backbone_sec']:.1f} s)"
                 )
             figures |= {"times_real_time": speed["every_frame"]["times_real_time"]}
             figures |= {"default_times_real_time": speed["default"]["times_real_time"]}
@@ -236,10 +275,10 @@ def main() -> None:
             long = measure_long(timed, scratch, options.long_minutes) | {"every": step}
             whole = long["whole"]
             print(
-                f"{whole['minutes']:.0f} minutes, {30 / step:g} features a second: "
-                f"{whole['peak_rss_mb']:.0f} MB at most, "
-                f"{whole['times_real_time']:.2f}x real time; a minute takes "
-                f"{long['time_per_minute_ratio']:.2f} times as long as in a tenth of it"
+                f"{whole['minutes']:.0f} minutes, {30 / step:g} steps per second: peak memory "
+                f"{whole['peak_rss_mb']:.0f} MB, {whole['times_real_time']:.2f}x real time; a "
+                f"minute takes {long['time_per_minute_ratio']:.2f} times as long as in a match a "
+                "tenth as long"
             )
             peak = max(whole["peak_rss_mb"], figures.get("peak_rss_mb", 0))
             figures |= {"peak_rss_mb": peak, "long": long}

@@ -1,11 +1,12 @@
-"""The study's experiment, its way against ours: one epoch, and all 17 of them, in one run.
+"""Time the experiment of the original study: its method compared with ours.
 
     python benchmarks/experiment.py [--sequences 32] [--data Data/train]
 
-Its way: every frame through PIL and torchvision transforms and the frozen backbone, in every
-step. Ours: features once, then epochs on them. Both read the same frames; rates are measured on
-`--sequences` of them, the two ways in turn, and projected to 618/256/116 sequences and 17 epochs.
-Without --data the frames come from a drawn (synthetic) match. About 2 minutes on 2 plain cores.
+Original: every frame goes through PIL, torchvision transforms and the frozen backbone in every
+epoch. Ours: features are computed once, then epochs run on them. Both read the same frames. The
+speed is measured on --sequences sequences, the two methods in turn, and projected to 618/256/116
+sequences and 17 epochs. Without --data the frames come from a drawn (SYNTHETIC) match. It takes
+about 2 minutes on 2 plain cores.
 """
 
 import argparse
@@ -41,7 +42,7 @@ ROUNDS = 2
 
 
 class OriginalDataset(Dataset):
-    """Sequences as the original study reads them: each frame by PIL and torchvision transforms."""
+    """Reads sequences as the original study does: with PIL and torchvision transforms."""
 
     transform = transforms.Compose(
         [
@@ -64,9 +65,9 @@ class OriginalDataset(Dataset):
 
 
 def time_original(folders: list[Path], device: torch.device | str = "cpu") -> float:
-    """Seconds of one pass of training in the original's way: the backbone in every step."""
+    """Seconds of one training epoch in the original's way, with the backbone in every step."""
     model = RES_LSTM(build_backbone("random")[0]).to(device)
-    nn.Module.train(model)  # all of it, the backbone's batch norm too, as the original did
+    nn.Module.train(model)  # train mode for all, also the backbone's batch norm, as the original
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     criterion = nn.BCEWithLogitsLoss()
     start = time.perf_counter()
@@ -79,7 +80,7 @@ def time_original(folders: list[Path], device: torch.device | str = "cpu") -> fl
 
 
 def time_extraction(split_dir: Path, names: list[str]) -> tuple[float, float, float]:
-    """(seconds until one sequence is there, those of all others, peak memory in MB)."""
+    """(seconds for the first sequence, seconds for all others, peak memory in MB)."""
     backbone, _ = build_backbone("random")
     start = time.perf_counter()
     extract_features(split_dir, names[:1], backbone)
@@ -89,7 +90,7 @@ def time_extraction(split_dir: Path, names: list[str]) -> tuple[float, float, fl
 
 
 def in_new_process(function, *arguments):
-    """Calls function in a process of its own, so that its peak memory is its own."""
+    """Calls function in a new process, so that peak memory counts this call only."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -119,12 +120,12 @@ def time_training(folder: Path) -> tuple[float, float]:
 
 
 def measure(split_dir: Path, names: list[str], scratch: Path) -> dict:
-    """All figures, from the named sequences of one split."""
+    """All figures of the JSON line, measured on the named sequences of one split."""
     folders = [split_dir / "sequences" / name for name in names]
     half = len(names) // ROUNDS
     original_sec = features_sec = start_sec = 0.0
     peaks = []
-    for k in range(ROUNDS):  # in turn, so that a machine that slows down slows both
+    for k in range(ROUNDS):  # alternate, so that a slow phase of the machine affects both
         part = slice(k * half, (k + 1) * half)
         original_sec += time_original(folders[part])
         first, others, peak = in_new_process(time_extraction, split_dir, names[part])
@@ -161,7 +162,7 @@ def measure(split_dir: Path, names: list[str], scratch: Path) -> dict:
 
 
 def frames_for(options: argparse.Namespace, scratch: Path) -> tuple[Path, list[str]]:
-    """(a split's folder in scratch, the names of --sequences of them): --data's, or drawn ones."""
+    """(a split folder in scratch, names of --sequences sequences in it), from --data or drawn."""
     split_dir = scratch / "train"
     split_dir.mkdir()
     if options.data:
@@ -173,20 +174,33 @@ def frames_for(options: argparse.Namespace, scratch: Path) -> tuple[Path, list[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the experiment against the original's way.")
-    parser.add_argument("--sequences", type=int, default=32, help="how many to measure on (32)")
-    parser.add_argument("--data", type=Path, help="a split's folder, such as Data/train")
+    parser = argparse.ArgumentParser(
+        description="Time the experiment, compared with the method of the original study."
+    )
+    parser.add_argument(
+        "--sequences",
+        type=int,
+        default=32,
+        metavar="N",
+        help="number of sequences to measure on (default: 32)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of a split, such as Data/train (default: a drawn, SYNTHETIC match)",
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         split_dir, names = frames_for(options, Path(scratch))
         figures = measure(split_dir, names, Path(scratch) / "features")
 
-    print(f"\n{'':34}{'its way':>12}{'ours':>12}{'ratio':>9}")
+    print(f"\n{'':34}{'original':>12}{'ours':>12}{'ratio':>9}")
     ratio = figures["features_over_original"]
     rows = [
-        ("frames a second", figures["original_fps"], figures["features_fps"], ratio),
+        ("frames per second", figures["original_fps"], figures["features_fps"], ratio),
         (
-            "a training epoch, s",
+            "one training epoch, s",
             figures["original_epoch_sec"],
             figures["epoch_sec"],
             figures["epoch_ratio"],
@@ -205,7 +219,8 @@ def main() -> None:
     for name, original, ours, ratio in rows:
         print(f"{name:34}{original:12.1f}{ours:12.2f}{ratio:9.1f}")
     print(f"peak memory of extraction: {figures['peak_rss_mb']:.0f} MB")
-    print("cold: features computed; warm: features on disk; whole: projected, not run")
+    print("cold: features are computed; warm: features are on disk")
+    print("the times of the whole experiment are projected, not measured")
     print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in figures.items()}))
 
 

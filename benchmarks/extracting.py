@@ -1,11 +1,11 @@
-"""Frames a second of the frozen backbone by every way there is to run it, in one run.
+"""Compare all ways to run the frozen backbone, in frames per second.
 
     python benchmarks/extracting.py [--data Data/train] [--sequences 24] [--rounds 3]
 
-The original's loop, the steps from it to encoder.py, OpenVINO, and what the machine's matrix
-product would allow: all in turn, --rounds times; medians. Then where a core's time goes. bf16 is
-measured on processors that have it; without --data the frames come from a drawn (synthetic) match.
-About 5 minutes on 2 plain cores.
+It measures the original's loop, the steps from there to encoder.py, OpenVINO, and the bound given
+by a large matrix product: each in turn, --rounds times, and prints medians. Then it profiles one
+core. bf16 is measured only on processors that have it. Without --data the frames come from a drawn
+(SYNTHETIC) match. It takes about 5 minutes on 2 plain cores.
 """
 
 import argparse
@@ -43,15 +43,15 @@ from extraction.encoder import (
 from extraction.features import extract_features
 from media.frames import read_sequence
 
-PRODUCT = 4096  # rows and columns of the matrix product that bounds
-OPENVINO_BATCH = 15  # frames a request
+PRODUCT = 4096  # rows and columns of the matrix product that gives the bound
+OPENVINO_BATCH = 15  # frames per request
 PARTS = ("stem", "layer1", "layer2", "layer3", "layer4")
-ORIGINAL, OURS, PIPELINE = "the original's loop", "as encoder.py does it", "features.py, from files"
-BOUND = "if all were a matrix product"
+ORIGINAL, OURS, PIPELINE = "the original's loop", "encoder.py", "features.py, from files"
+BOUND = "bound: one large matrix product"
 
 
 def all_threads(module: nn.Module, inputs: torch.Tensor) -> Callable[[], object]:
-    """module(inputs) by all threads at once, 30 frames at a time."""
+    """A function that runs module(inputs) with all threads, 30 frames at a time."""
 
     def run() -> None:
         with torch.inference_mode():
@@ -64,7 +64,7 @@ def all_threads(module: nn.Module, inputs: torch.Tensor) -> Callable[[], object]
 
 
 def a_core_each(encoder: nn.Module, frames: torch.Tensor, device: torch.device) -> Callable:
-    """encode as extract_features calls it: each core (or stream) a sequence of its own."""
+    """A function that encodes as extract_features does: one sequence per core or stream."""
 
     def run() -> None:
         with encoding_pool(device) as pool:
@@ -74,7 +74,7 @@ def a_core_each(encoder: nn.Module, frames: torch.Tensor, device: torch.device) 
 
 
 def by_openvino(backbone: nn.Module, pixels: torch.Tensor, precision: str) -> Callable:
-    """The same network by OpenVINO on the CPU, two requests under way."""
+    """A function that runs the same network with OpenVINO on the CPU, two requests at a time."""
     batches = [part.numpy() for part in pixels.split(OPENVINO_BATCH)]
     example = pixels[:OPENVINO_BATCH]
     network = openvino.convert_model(backbone, example_input=example, input=list(example.shape))
@@ -103,10 +103,10 @@ def matrix_product(precision: str, device: torch.device) -> Callable:
 def ways(
     backbone: nn.Sequential, frames: torch.Tensor, device: torch.device, precisions: list[str]
 ) -> dict[str, Callable]:
-    """Every way to run the backbone on uint8 frames (N, 3, 224, 224), in the table's order."""
+    """{name: function} for each way to run the backbone on uint8 frames (N, 3, 224, 224)."""
     pixels, there, last = normalise(frames), frames.to(device), torch.channels_last
     plain = copy.deepcopy(backbone).to(device)
-    found = {"fp32, NCHW, as it is": all_threads(plain, pixels.to(device))}
+    found = {"fp32, NCHW, unchanged": all_threads(plain, pixels.to(device))}
     plain = copy.deepcopy(plain).to(memory_format=last)
     found["fp32, channels_last"] = all_threads(plain, pixels.to(device, memory_format=last))
     for precision in precisions:
@@ -120,7 +120,7 @@ def ways(
             print(f"torch.compile of {precision}: {time.perf_counter() - start:.0f} s")
             found[f"{precision}, folded, torch.compile"] = all_threads(compiled, there)
         if device.type == "cpu":
-            found[f"{precision}, folded, a core each"] = a_core_each(folded, frames, device)
+            found[f"{precision}, folded, one core each"] = a_core_each(folded, frames, device)
             found[f"{precision}, OpenVINO"] = by_openvino(backbone, pixels, precision)
         fast = build_encoder(backbone, device, precision)
         found[f"{precision}, {OURS}"] = a_core_each(fast, frames, device)
@@ -128,19 +128,19 @@ def ways(
 
 
 def measure(runs: dict[str, tuple[Callable, int]], rounds: int) -> dict[str, float]:
-    """Units a second of each (run, units): in turn, so that a machine that slows down slows all."""
+    """Units per second of each (run, units). They alternate, so that a slow phase affects all."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for k in tqdm(range(rounds + 1), "Rounds", leave=False):
         for name, (run, _) in runs.items():
             start = time.perf_counter()
             run()
-            if k:  # the first is to warm up
+            if k:  # round 0 is a warm-up
                 seconds[name].append(time.perf_counter() - start)
     return {name: units / median(seconds[name]) for name, (_, units) in runs.items()}
 
 
 def count_flops(backbone: nn.Sequential) -> dict[str, float]:
-    """Floating point operations a frame of each part of the backbone, and "" for all of it."""
+    """Floating point operations per frame for each part of the backbone; "" is the whole."""
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         backbone(torch.zeros(1, 3, 224, 224))
@@ -151,7 +151,7 @@ def count_flops(backbone: nn.Sequential) -> dict[str, float]:
 
 
 def profile(encoder: nn.Module, frames: torch.Tensor) -> dict[str, float]:
-    """Milliseconds a frame that each part takes of one core, what is left of encode as "rest"."""
+    """Milliseconds per frame for each part on one core; "rest" is the remainder of encode."""
     seconds, started = dict.fromkeys(PARTS, 0.0), {}
     hooks = []
     for name in PARTS:
@@ -176,11 +176,24 @@ def profile(encoder: nn.Module, frames: torch.Tensor) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time feature extraction by every way.")
+    parser = argparse.ArgumentParser(
+        description="Compare all ways to run the frozen backbone, in frames per second."
+    )
     add = parser.add_argument
-    add("--sequences", type=int, default=24, help="how many the pipeline reads (24)")
-    add("--rounds", type=int, default=3, help="measurements of each way (3)")
-    add("--data", type=Path, help="a split's folder, such as Data/train")
+    add(
+        "--sequences",
+        type=int,
+        default=24,
+        metavar="N",
+        help="number of sequences that features.py reads (default: 24)",
+    )
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of a split, such as Data/train (default: a drawn, SYNTHETIC match)",
+    )
+    add("--rounds", type=int, default=3, metavar="N", help="measurements of each way (default: 3)")
     options = parser.parse_args()
     device, backbone = best_device(), build_backbone("random")[0]
     best = pick_precision("auto", device)
@@ -205,11 +218,11 @@ def main() -> None:
             runs[f"{precision}, {BOUND}"] = (product, 2 * PRODUCT**3 / flops[""])
         rates = measure(runs, options.rounds)
 
-    print(f"\n{'':44}{'frames/s':>10}{'over the original':>19}")
+    print(f"\n{'':44}{'frames/s':>10}{'times the original':>19}")
     for name, rate in rates.items():
         print(f"{name:44}{rate:10.1f}{rate / rates[ORIGINAL]:19.2f}")
     if best == "fp32" and device.type == "cpu":
-        print(f"\n{best} on one core:{'ms a frame':>29}{'GFLOP/s':>10}")
+        print(f"\n{best} on one core:{'ms per frame':>29}{'GFLOP/s':>10}")
         for name, ms in profile(build_encoder(backbone, device, best), pixels).items():
             speed = f"{flops[name] / ms / 1e6:10.0f}" if flops.get(name) else ""
             print(f"  {name:42}{ms:4.1f}{speed}")

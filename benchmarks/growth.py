@@ -1,11 +1,11 @@
-"""Time and memory against the number of sequences: 100, 1,000, 10,000 and 100,000 of them.
+"""Measure how time and memory grow with the number of sequences, from 100 to 100,000.
 
     python benchmarks/growth.py [--sizes 100 1000 10000 100000] [--picture benchmarks/growth.png]
 
-Reading a split, what extraction does when every feature is there, loading the features, and one
-epoch of training. The frames are noise and the features random (synthetic), hard links to those of
-ten sequences, so 100,000 need 1 GB of disk instead of 20; what has to come from a real disk
-comes slower. Each size in a process of its own. About 12 minutes on 2 plain cores.
+It times reading a split, extraction with all features cached, loading the features, and one epoch
+of training. The frames are noise and the features random (SYNTHETIC). All are hard links to ten
+sequences, so that 100,000 need 1 GB of disk instead of 20 GB; real files would be slower to read.
+Each size runs in its own process. It takes about 12 minutes on 2 plain cores.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from model import RES_LSTM
 from output.results import peak_rss_mb
 from train_utils import seed_everything, train_one_epoch
 
-FRAMES, SOURCES = 30, 10  # ext4 allows 65,000 links to a file
+FRAMES, SOURCES = 30, 10  # ten real sequences, because ext4 allows 65,000 links to a file
 STAGES = {
     "read": "reading the split",
     "extract": "extraction, nothing to do",
@@ -51,7 +51,7 @@ def name_of(k: int) -> str:
 
 
 def write_sources(split_dir: Path, backbone: nn.Module) -> None:
-    """The sequences that all others are links to, with features of their own."""
+    """Writes the sequences, with features, that all others will link to."""
     rng = np.random.default_rng(0)
     for k in range(SOURCES):
         folder = split_dir / "sequences" / name_of(k)
@@ -65,7 +65,7 @@ def write_sources(split_dir: Path, backbone: nn.Module) -> None:
 
 
 def grow(split_dir: Path, features: Path, first: int, last: int) -> None:
-    """Adds the sequences first to last (not included), and writes the labels of all."""
+    """Adds sequences first to last (exclusive) as links, and writes the labels of all."""
     sequences, names = split_dir / "sequences", frame_names(split_dir / "sequences" / name_of(0))
     for k in tqdm(range(first, last), "Linking", leave=False):
         source = name_of(k % SOURCES)
@@ -78,7 +78,7 @@ def grow(split_dir: Path, features: Path, first: int, last: int) -> None:
 
 
 def measure(data_dir: Path) -> dict[str, dict[str, float]]:
-    """{stage: seconds, and the most memory of this process by its end, in MB}."""
+    """{stage: its seconds, and the peak memory of this process so far in MB}."""
     figures, backbone = {}, build_backbone("random")[0]
     begun = time.perf_counter()
 
@@ -123,13 +123,22 @@ def plot_growth(figures: dict[int, dict], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time and memory against the number of sequences.")
+    parser = argparse.ArgumentParser(
+        description="Measure how time and memory grow with the number of sequences."
+    )
     add = parser.add_argument
-    add("--sizes", type=int, nargs="+", default=[100, 1000, 10_000, 100_000], metavar="N")
-    add("--picture", type=Path, help="draws them there")
+    add(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[100, 1000, 10_000, 100_000],
+        metavar="N",
+        help="numbers of sequences, two or more (default: 100 1000 10000 100000)",
+    )
+    add("--picture", type=Path, metavar="FILE", help="save a plot of the results here")
     options = parser.parse_args()
     if len(set(options.sizes)) < 2:
-        parser.error("growth is from one size to another: give two or more")
+        parser.error("--sizes needs at least two different numbers")
     backbone, figures = build_backbone("random")[0], {}
     with tempfile.TemporaryDirectory() as scratch:
         data_dir = Path(scratch)
@@ -144,12 +153,12 @@ def main() -> None:
             stages = figures[size]
             told = [f"{title} {stages[stage]['sec']:.2f} s" for stage, title in STAGES.items()]
             peak_mb = stages["epoch"]["peak_mb"]
-            print(f"{size:7,} sequences: {', '.join(told)}, at most {peak_mb:.0f} MB")
+            print(f"{size:7,} sequences: {', '.join(told)}, peak memory {peak_mb:.0f} MB")
     if options.picture:
         plot_growth(figures, options.picture)
     last, most = sorted(figures)[-2:]
     result = {"sequences": most, "peak_mb": round(figures[most]["epoch"]["peak_mb"])}
-    for stage in STAGES:  # 1: linear
+    for stage in STAGES:  # an exponent of 1 means linear growth
         ratio = figures[most][stage]["sec"] / figures[last][stage]["sec"]
         result[f"{stage}_sec"] = round(figures[most][stage]["sec"], 2)
         result[f"{stage}_exponent"] = round(log(ratio) / log(most / last), 2)

@@ -1,11 +1,11 @@
-"""How fast the labelling page is, in a real Chromium, with many sequences.
+"""Time the labelling page in Chromium, with many sequences.
 
     python benchmarks/labeling.py [--sequences 10000] [--keys 40]
 
-Starts labeling.py on a data set that it makes (a drawn second, linked under every name, nine in ten
-labelled), and measures from the start of the process until the first picture is painted, and from
-each key pressed until its label is on disk and the next sequence is painted. Needs Chromium or
-Chrome and Playwright's Python package. About a minute.
+It makes a data set (links to one drawn, SYNTHETIC second; 90 % labelled) and starts labeling.py on
+it. It measures the time from the start of the process to the first painted picture, and from each
+key press until its label is on disk and the next sequence is painted. It needs Chromium or Chrome,
+and the Python package playwright. It takes about a minute.
 """
 
 import argparse
@@ -32,9 +32,9 @@ from media.video import open_video, read_sequence_at
 from sample.match import draw_match
 
 ROOT = Path(__file__).resolve().parents[1]
-PACE_MS = 300  # between keys: three answers a second
+PACE_MS = 300  # between keys: three labels per second
 TARGET_MS, TARGET_SEC = 100, 2.0
-# Times from a key's event to the frame after the one in which the next sequence was drawn.
+# Times from a key event to the browser frame after the one that drew the next sequence.
 WATCH = """() => {
   window.took = [];
   let pressed = 0;
@@ -46,7 +46,7 @@ WATCH = """() => {
 
 
 def make_data(root: Path, sequences: int) -> None:
-    """sequences folders of the same drawn second, the first nine in ten labelled."""
+    """Makes a split of `sequences` links to one drawn second, the first 90 % labelled."""
     match = root / "match.mp4"
     draw_match(match, seed=1, duration_sec=10)
     with closing(open_video(match)) as video:
@@ -62,7 +62,7 @@ def make_data(root: Path, sequences: int) -> None:
         folder.mkdir(parents=True)
         for frame in first.iterdir():
             os.link(frame, folder / frame.name)
-    os.sync()  # 300,000 links are not to be part of what a label waits for
+    os.sync()  # so that saving a label does not wait for 300,000 links
     labelled = pd.DataFrame({"sequence": names[: sequences * 9 // 10]}).assign(label=0)
     labelled.to_csv(root / "Data" / "train" / "train.csv", index=False)
     sources = pd.DataFrame({"sequence": names, "video": "match.mp4", "start_sec": 5.0, "fps": 30})
@@ -70,7 +70,7 @@ def make_data(root: Path, sequences: int) -> None:
 
 
 def measure(data: Path, keys: int) -> tuple[float, list[float]]:
-    """(seconds from the start of labeling.py to the first picture, ms of each key)."""
+    """(seconds from the start of labeling.py to the first picture, milliseconds of each key)."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
@@ -97,23 +97,34 @@ def measure(data: Path, keys: int) -> tuple[float, list[float]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time the labelling page in Chromium.")
-    parser.add_argument("--sequences", type=int, default=10_000)
-    parser.add_argument("--keys", type=int, default=40, help="labels given")
+    parser.add_argument(
+        "--sequences",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="sequences in the data set (default: 10000)",
+    )
+    parser.add_argument(
+        "--keys", type=int, default=40, metavar="N", help="labels to give (default: 40)"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         make_data(Path(folder), options.sequences)
         data = Path(folder) / "Data"
         start_sec, took_ms = measure(data, options.keys)
-        saved = len(read_changes(data / "train" / "train.log.csv"))  # blind repeats, too
+        saved = len(read_changes(data / "train" / "train.log.csv"))  # includes blind repeats
     if len(took_ms) != options.keys or saved != options.keys:
-        print(f"{options.keys} keys pressed, {len(took_ms)} painted, {saved} saved")
+        print(
+            f"FAILED: {options.keys} keys pressed, but {len(took_ms)} sequences painted and "
+            f"{saved} labels saved"
+        )
         return 1
     took_ms.sort()
     median, slow = statistics.median(took_ms), took_ms[int(0.95 * len(took_ms))]
     print(f"{options.sequences} sequences, {options.keys} labels, {PACE_MS} ms between keys")
-    print(f"start to first picture    {start_sec:6.2f} s    (at most {TARGET_SEC})")
-    print(f"key to painted, median    {median:6.1f} ms   (at most {TARGET_MS})")
-    print(f"key to painted, 95 %      {slow:6.1f} ms")
+    print(f"start to first picture            {start_sec:6.2f} s    (target: {TARGET_SEC})")
+    print(f"key to next picture, median       {median:6.1f} ms   (target: {TARGET_MS})")
+    print(f"key to next picture, 95th centile {slow:6.1f} ms")
     figures = {"key_to_painted_ms": round(median, 1), "start_10k_sec": round(start_sec, 2)}
     figures |= {"key_to_painted_95_ms": round(slow, 1), "sequences": options.sequences}
     print(json.dumps(figures))

@@ -1,10 +1,10 @@
-"""What bf16 does to a trained model's answers: its features, probabilities and test metrics.
+"""Compare bf16 with fp32 for a trained model: features, probabilities and metrics.
 
     python benchmarks/precision.py runs/NAME/best_model.pth [--data Data] [--split test]
 
-The features of a labelled split by both precisions, kept where extraction keeps them. Where bf16
-is emulated it takes long: 3 minutes for the sample's test split on 2 plain cores (AVX2), as its
-numbers are those of processors that have it up to the order of sums.
+It computes the features of a labelled split in both precisions, and caches them as features.py
+does. Processors without bf16 emulate it: the results are the same up to the order of sums, but it
+takes long, 3 minutes for the sample's test split on 2 plain cores (AVX2).
 """
 
 import argparse
@@ -26,10 +26,15 @@ from train_utils import evaluate
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare a model's answers in fp32 and bf16.")
-    parser.add_argument("model", type=Path, help="a run's best_model.pth")
-    parser.add_argument("--data", type=Path, default=Path("Data"))
-    parser.add_argument("--split", default="test")
+    parser = argparse.ArgumentParser(
+        description="Compare the predictions of a model in fp32 and bf16 on a labelled split."
+    )
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL", help="checkpoint: a run's best_model.pth")
+    add(
+        "--data", type=Path, default=Path("Data"), metavar="DIR", help="data folder (default: Data)"
+    )
+    add("--split", default="test", help="split to compare on (default: test)")
     options = parser.parse_args()
     model, checkpoint = load_model(options.model)
     length = model.config.seq_frames
@@ -56,7 +61,7 @@ def main() -> None:
         "mean_cosine": cosine.mean().item(),
         "largest_move": float(moves.max()),
         "mean_move": float(moves.mean()),
-        "same_metrics": all(same),  # at the threshold of one half
+        "same_metrics": all(same),  # at the threshold 0.5
         "roc_auc_move": abs(metrics["fp32"]["roc_auc"] - metrics["bf16"]["roc_auc"]),
     }
     print(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in figures.items()}))

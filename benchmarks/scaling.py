@@ -1,10 +1,11 @@
-"""Extraction on Ray by one worker of one thread, by two of them, and by features.py without Ray.
+"""Time extraction on Ray with one and two workers of one thread, and by features.py without Ray.
 
     python benchmarks/scaling.py [--sequences 48] [--data Data/train]
 
-Rates are those between the first and the last file of features, so without the start of Ray and of
-its workers, which is given apart. In turn, twice, each in a process of its own; means. Without
---data the frames come from a drawn (synthetic) match. About 5 minutes on 2 plain cores.
+Frames per second are measured from the first to the last file of features. The time before the
+first file, in which Ray and its workers start, is printed separately. The three runs alternate,
+twice, each in its own process, and means are printed. Without --data the frames come from a drawn
+(SYNTHETIC) match. It takes about 5 minutes on 2 plain cores.
 """
 
 import argparse
@@ -34,7 +35,10 @@ ROUNDS = 2
 
 
 def time_job(split_dir: Path, names: list[str], workers: int) -> tuple[float, float]:
-    """(frames a second from the first file to the last, seconds before the first); 0: no Ray."""
+    """(frames per second from the first file to the last, seconds before the first file).
+
+    workers 0 runs extract_features without Ray.
+    """
     backbone = build_backbone("random")[0]
     shutil.rmtree(split_dir / "features", ignore_errors=True)
     begun = time.time()
@@ -51,9 +55,22 @@ def time_job(split_dir: Path, names: list[str], workers: int) -> tuple[float, fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time extraction by one and two workers of Ray.")
-    parser.add_argument("--sequences", type=int, default=48, help="how many to measure on (48)")
-    parser.add_argument("--data", type=Path, help="a split's folder, such as Data/train")
+    parser = argparse.ArgumentParser(
+        description="Time extraction with one and two Ray workers, and without Ray."
+    )
+    parser.add_argument(
+        "--sequences",
+        type=int,
+        default=48,
+        metavar="N",
+        help="number of sequences to measure on (default: 48)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of a split, such as Data/train (default: a drawn, SYNTHETIC match)",
+    )
     options = parser.parse_args()
     rates: dict[int, list[float]] = {0: [], 1: [], 2: []}
     starts: dict[int, list[float]] = {0: [], 1: [], 2: []}

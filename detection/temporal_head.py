@@ -120,7 +120,8 @@ def fit_head(
             head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
         )
         history, best_state = [], {}
-        for _ in tqdm(range(max_epochs), "Training the head", unit="epoch"):
+        bar = tqdm(range(max_epochs), "Training the head", unit="epoch")
+        for _ in bar:
             head.train()
             losses = [
                 _step(head, optimizer, batch) for batch in _batches(sets[0], seed, len(history))
@@ -139,6 +140,8 @@ def fit_head(
             if since_best == 0:
                 best_state = {name: value.clone() for name, value in head.state_dict().items()}
             if since_best >= PATIENCE:
+                bar.n = bar.total = len(history)  # stopped early: the bar ends full
+                bar.close()
                 break
         head.load_state_dict(best_state)
     return head.eval(), history

@@ -1,9 +1,9 @@
-"""The frozen backbone: ResNet18 up to its average pool, with weights downloaded, read or drawn.
+"""The frozen backbone: ResNet18 up to its average pool, with ImageNet, random or your own weights.
 
     backbone, weights_name = build_backbone("imagenet")
     features = backbone(normalise(frames)).flatten(1)      # (N, 512)
 
-It is in eval mode and without gradients; extraction.encoder makes a quick copy of it.
+The backbone is in eval mode, without gradients. extraction.encoder makes a faster copy of it.
 """
 
 import hashlib
@@ -19,9 +19,10 @@ from torchvision.models import ResNet18_Weights, resnet18
 from files import UserError
 from media.frames import SIZE
 
-# How torchvision's ImageNet weights want their input: RGB in 0..1, less the mean, over the std.
-# The resize is that of frames that come in another size; those of a sequence are 224 already, and
-# sequences.csv says how they were made so. The names of feature folders follow all of it.
+# The input that torchvision's ImageNet weights expect: RGB in 0..1, minus the mean, divided by the
+# std. "resize" applies to frames of another size. The frames of a sequence are 224x224 already, and
+# sequences.csv records how they were resized. Do not edit these texts: the names of the feature
+# folders contain a hash of them, and load_model compares them with those in a checkpoint.
 PREPROCESSING = {
     "size": SIZE,
     "resize": "area, aspect not kept",
@@ -31,26 +32,27 @@ PREPROCESSING = {
 
 
 def normalise(frames: torch.Tensor) -> torch.Tensor:
-    """uint8 RGB (..., 3, H, W), 0 to 255 -> float32 of the same shape, as the weights want it."""
+    """uint8 RGB (..., 3, H, W), 0 to 255 -> float32 of the same shape, (x / 255 - mean) / std."""
     mean = torch.tensor(PREPROCESSING["mean"], device=frames.device).view(3, 1, 1)
     std = torch.tensor(PREPROCESSING["std"], device=frames.device).view(3, 1, 1)
     return (frames.float() / 255 - mean) / std
 
 
 def build_backbone(weights: str | Path, synthetic: bool = False) -> tuple[nn.Sequential, str]:
-    """ResNet18 up to its average pool, in eval mode, and the name of the weights that it holds.
+    """Returns ResNet18 up to its average pool, in eval mode, and the name of its weights.
 
-    weights: "imagenet" (torchvision's IMAGENET1K_V1, downloaded once, hash checked), "random"
-    (seeded), a path to a resnet18 state_dict, or, on synthetic data only, "auto": ImageNet if it
-    can be had, else random, said aloud. Raises UserError with the remedy when they cannot be had.
+    weights: "imagenet" (torchvision's IMAGENET1K_V1, downloaded once, with a checked hash),
+    "random" (seed 0), or a path to a resnet18 state_dict. On synthetic data "auto" is allowed too:
+    ImageNet, or random with a printed warning if the download fails. Raises UserError, with the
+    remedy, if the weights cannot be loaded.
     """
     if weights == "auto":
         if not synthetic:
-            raise UserError('weights "auto" is for the synthetic sample: use "imagenet" here')
+            raise UserError('weights "auto" is only for the synthetic sample: use "imagenet" here')
         try:
             return build_backbone("imagenet")
         except UserError as error:
-            print(f"WARNING: {error}\nWARNING: going on with RANDOM backbone weights (sample only)")
+            print(f"WARNING: {error}\nWARNING: using RANDOM backbone weights (synthetic data only)")
             return build_backbone("random")
     if weights == "imagenet":
         return _backbone_of(_load_imagenet()), "imagenet (IMAGENET1K_V1)"
@@ -62,12 +64,12 @@ def build_backbone(weights: str | Path, synthetic: bool = False) -> tuple[nn.Seq
 
 
 def empty_backbone() -> nn.Sequential:
-    """The backbone with weights that stand for nothing, for a state_dict to be loaded into."""
+    """The backbone with placeholder weights, to load a state_dict into."""
     return _backbone_of(resnet18(weights=None))
 
 
 def _backbone_of(resnet: nn.Module) -> nn.Sequential:
-    """All of a torchvision resnet but its classifier, under the same parameter names."""
+    """A torchvision resnet without its classifier. The parameter names stay the same."""
     parts = OrderedDict((name, part) for name, part in resnet.named_children() if name != "fc")
     return nn.Sequential(parts).requires_grad_(False).eval()
 
@@ -85,14 +87,14 @@ def _load_imagenet() -> nn.Module:
         pickle.UnpicklingError,
     ) as error:
         raise UserError(
-            f"the ImageNet weights could not be had ({error}). Download {url} in a browser and "
-            f'put it at {_from_home(place)} (replacing what is there), or set weights = "random" '
-            "to try things out without them"
+            f"could not download or read the ImageNet weights ({error}). Download {url} in a "
+            f"browser and save it as {_from_home(place)} (overwrite any file there), or set "
+            'weights = "random" to try the code without them'
         ) from error
 
 
 def _from_home(path: Path) -> str:
-    """The path as people write it, from ~ where it lies in their home."""
+    """The path as text, shortened to ~/... inside the home folder."""
     inside = path.is_relative_to(Path.home())
     return str(Path("~") / path.relative_to(Path.home()) if inside else path)
 
@@ -103,7 +105,7 @@ def _load_resnet_file(path: Path) -> nn.Module:
     names = set(resnet.state_dict())
     needed = {name for name in names if not name.endswith("num_batches_tracked")}  # in old files
     if not isinstance(state, dict) or not needed - {"fc.weight", "fc.bias"} <= set(state):
-        raise UserError(f"{path} is not a torchvision resnet18 state_dict: parameters are missing")
+        raise UserError(f"{path} is not a torchvision resnet18 state_dict: it lacks parameters")
     try:
         resnet.load_state_dict({k: v for k, v in state.items() if k in names}, strict=False)
     except RuntimeError as error:
@@ -112,20 +114,23 @@ def _load_resnet_file(path: Path) -> nn.Module:
 
 
 def read_torch_file(path: Path, wanted: str) -> object:
-    """What torch.save wrote, on the CPU, weights_only; UserError, saying what is wanted, if not."""
+    """Loads a torch.save file on the CPU, with weights_only=True so that it cannot run code.
+
+    Raises UserError if the file is missing, unreadable or corrupt; `wanted` says what it should be.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}; it should be {wanted}") from error
+        raise UserError(f"no such file: {path} (expected {wanted})") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # torch.load names no exceptions: zip, pickle, EOF, runtime; its
-        # words advise weights_only=False, which would run what such a file holds
-        raise UserError(f"{path} is damaged or not {wanted}") from error
+        raise UserError(f"could not read {path} ({error.strerror or error})") from error
+    except Exception as error:  # torch.load documents none: zip, pickle, EOF, runtime errors. Its
+        # message advises weights_only=False, which would run code in the file: do not repeat it
+        raise UserError(f"{path} is corrupt, or is not {wanted}") from error
 
 
 def backbone_hash(backbone: nn.Module) -> str:
-    """12 hex digits that change with any weight: SHA-256 over names, shapes and bytes."""
+    """12 hex digits that change with any weight: SHA-256 over names, shapes, dtypes and bytes."""
     digest = hashlib.sha256()
     for name, tensor in backbone.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

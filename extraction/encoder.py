@@ -1,10 +1,10 @@
-"""The frozen backbone made for speed: uint8 frames in, features out, on whatever this machine has.
+"""A fast copy of the frozen backbone: uint8 frames in, features out, on CPU, CUDA or MPS.
 
     encoder = build_encoder(backbone, device, pick_precision("auto", device))
     with encoding_pool(device) as pool:
         features = [job.result() for job in [pool.submit(encode, encoder, f) for f in frames]]
 
-On CPUs each core takes frames of its own, which beats all cores at the same frames
+On a CPU each core works on its own frames, which is faster than all cores on the same frames
 (benchmarks/extracting.py).
 """
 
@@ -25,8 +25,8 @@ from cli import PRECISIONS
 from extraction.backbones import PREPROCESSING
 from files import UserError
 
-CPU_BATCH = {torch.float32: 30, torch.bfloat16: 15}  # frames; other batches, other last bits
-GPU_BATCH, MOST_STREAMS = 60, 8  # frames, threads: so that a GPU's memory does not run out
+CPU_BATCH = {torch.float32: 30, torch.bfloat16: 15}  # frames; another size changes the last bits
+GPU_BATCH, MOST_STREAMS = 60, 8  # frames per batch, batches at once: limits the GPU memory
 
 
 def best_device() -> torch.device:
@@ -36,7 +36,7 @@ def best_device() -> torch.device:
 
 
 def has_native_bf16(device: torch.device | str) -> bool:
-    """Whether bfloat16 is quicker than float32 there, not emulated."""
+    """Whether the device has bfloat16 in hardware. Emulated bfloat16 is slower than float32."""
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -45,7 +45,7 @@ def has_native_bf16(device: torch.device | str) -> bool:
 
 
 def pick_precision(precision: str, device: torch.device | str) -> str:
-    """ "fp32" or "bf16": what is asked for, or with "auto" what this device is quickest with."""
+    """Returns "fp32" or "bf16". "auto" is bf16 if the device has it in hardware, else fp32."""
     if precision not in PRECISIONS:
         raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if precision == "auto":
@@ -56,21 +56,22 @@ def pick_precision(precision: str, device: torch.device | str) -> str:
 def build_encoder(
     backbone: nn.Sequential, device: torch.device | str = "cpu", precision: str = "fp32"
 ) -> nn.Sequential:
-    """A copy of the backbone made for speed, for encode: the same mathematics, other arithmetic.
+    """Returns a fast copy of the backbone, for encode. The backbone itself is not changed.
 
-    Its memory is channels_last; in fp32 on CPUs the first layers are one, and 3x3 convolutions are
-    Winograd's. Features agree with the backbone's to about 1e-5, in bf16 their cosine is 0.9999 or
-    more (tests).
+    Batch norm is folded into the convolutions, and memory is channels_last. In fp32 on a CPU the
+    first layers are fused (extraction.stem), and 3x3 convolutions use Winograd's algorithm
+    (extraction.winograd). In fp32 the features agree with the backbone's to about 1e-5. In bf16
+    their cosine similarity is above 0.9999. tests/extraction/test_encoder.py checks both.
     """
     encoder, kind = fold(backbone, precision), torch.device(device).type
     if precision == "fp32" and kind == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # 10 bits are not fp32
+        torch.backends.cudnn.allow_tf32 = False  # TF32 keeps only 10 bits of mantissa
     if precision == "fp32" and kind == "cpu":
-        try:  # only here is Numba needed; its import fails where it cannot write its cache
+        try:  # only this path needs Numba, whose import fails if it cannot write its cache
             from extraction.stem import Stem  # noqa: PLC0415
             from extraction.winograd import WinogradBlock  # noqa: PLC0415
         except RuntimeError as error:
-            raise UserError(f"{error}: set NUMBA_CACHE_DIR to a folder to write in") from error
+            raise UserError(f"{error}: set NUMBA_CACHE_DIR to a writable folder") from error
         layers = [encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4]
         stem = Stem(encoder.conv1, encoder.centre.value)
         encoder = nn.Sequential(OrderedDict(stem=stem))
@@ -79,15 +80,16 @@ def build_encoder(
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     encoder = encoder.to(device=device, dtype=dtype, memory_format=torch.channels_last)
     if kind == "cuda":
-        torch.cuda.synchronize(device)  # the weights are there before any stream reads them
+        torch.cuda.synchronize(device)  # finish copying the weights before any stream reads them
     return encoder
 
 
 def fold(backbone: nn.Sequential, precision: str = "fp32") -> nn.Sequential:
-    """A float32 copy for uint8 pixels: batch norm and normalise in its convolutions, no pooling.
+    """A float32 copy that takes uint8 pixels, with batch norm and normalise folded in.
 
-    Pixels come less their mean. In bf16 that is rounded, for whole numbers up to 256 are exact
-    there; the rest of the mean is in the first bias.
+    It has no average pool: encode takes the mean. Its first layer subtracts the mean of normalise
+    from the pixels. For bf16 that mean is rounded, because bf16 represents whole numbers up to 256
+    exactly; the first bias makes up for the rounding.
     """
     parts = OrderedDict(copy.deepcopy(backbone).eval().named_children())
     folded = nn.Sequential(parts)
@@ -109,7 +111,7 @@ def fold(backbone: nn.Sequential, precision: str = "fp32") -> nn.Sequential:
 
 
 class Centre(nn.Module):
-    """uint8 pixels (N, 3, H, W) -> less the value, in its dtype, in channels_last."""
+    """uint8 pixels (N, 3, H, W) -> pixels minus value, in the dtype of value, channels_last."""
 
     def __init__(self, value: torch.Tensor):
         super().__init__()
@@ -120,7 +122,7 @@ class Centre(nn.Module):
 
 
 def encode(encoder: nn.Sequential, frames: torch.Tensor) -> torch.Tensor:
-    """uint8 RGB frames (N, 3, 224, 224) -> float32 features (N, 512) on the CPU."""
+    """uint8 RGB frames (N, 3, 224, 224), 0 to 255 -> float32 features (N, 512) on the CPU."""
     kept = next(encoder.buffers())
     size = CPU_BATCH[kept.dtype] if kept.device.type == "cpu" else GPU_BATCH
     features = []
@@ -132,7 +134,10 @@ def encode(encoder: nn.Sequential, frames: torch.Tensor) -> torch.Tensor:
 
 
 def count_streams(device: torch.device | str) -> int:
-    """How many threads may decode and encode at once: all cores, but one where MPS computes."""
+    """How many threads decode and encode at once.
+
+    CPU: torch's number of threads. MPS: 1. CUDA: the number of cores, at most MOST_STREAMS.
+    """
     kind = torch.device(device).type
     if kind == "cpu":
         return torch.get_num_threads()
@@ -141,13 +146,16 @@ def count_streams(device: torch.device | str) -> int:
 
 @contextmanager
 def encoding_pool(device: torch.device | str) -> Iterator[ThreadPoolExecutor]:
-    """Threads that each decode and encode on their own, one core (or CUDA stream) each."""
+    """A pool of threads that decode and encode independently, one core or CUDA stream each.
+
+    torch and BLAS use one thread inside the pool; their numbers of threads are restored at the end.
+    """
     device = torch.device(device)
     threads = torch.get_num_threads()
     blas = threadpool_limits(1, "blas")
 
     def prepare() -> None:
-        if device.type == "cuda":  # so that copying to the device goes on beside computing there
+        if device.type == "cuda":  # own streams let copies to the GPU overlap with computation
             torch.cuda.set_stream(torch.cuda.Stream(device))
         torch.set_num_threads(1)
 
@@ -157,4 +165,4 @@ def encoding_pool(device: torch.device | str) -> Iterator[ThreadPoolExecutor]:
     finally:
         pool.shutdown(cancel_futures=True)
         blas.restore_original_limits()
-        torch.set_num_threads(threads)  # threads that begin later take theirs from the last call
+        torch.set_num_threads(threads)  # threads started later inherit the last value that was set

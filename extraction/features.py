@@ -1,10 +1,11 @@
-"""Frozen features: each frame goes through the backbone once, the result is kept on disk.
+"""Frozen features: every frame goes through the backbone once, and the result is cached on disk.
 
     folder = extract_features(Path("Data/train"), names, backbone)    # UserError if any failed
     features = load_features(folder / "seq_00001.safetensors")        # (views, 30, 512)
 
-A killed run goes on where it was. Frames are read by media.frames, several sequences ahead of the
-backbone; dataset.SequenceDataset, which is for training on frames, is not needed here.
+Call it again to resume a killed run: finished sequences are skipped. media.frames reads the frames,
+several sequences ahead of the backbone. dataset.SequenceDataset, for training on frames, is not
+used here.
 """
 
 import hashlib
@@ -40,10 +41,10 @@ _drawing = threading.Lock()
 
 
 def augment(frames: torch.Tensor, name: str, view: int) -> torch.Tensor:
-    """uint8 (T, 3, H, W) -> the same, flipped, turned and tinted: one draw for all its frames.
+    """uint8 (T, 3, H, W) -> uint8 (T, 3, H, W): a random flip, rotation and colour change.
 
-    View 0 is the sequence itself. The draw depends on the name and the view alone, so a view is
-    the same whenever it is computed.
+    All frames get the same change. View 0 is the original sequence. The change depends only on
+    the sequence name and the view number, so a view is the same every time it is computed.
     """
     if view == 0:
         return frames
@@ -54,15 +55,15 @@ def augment(frames: torch.Tensor, name: str, view: int) -> torch.Tensor:
             v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02),
         ]
     )
-    with _drawing, torch.random.fork_rng(devices=[]):  # all threads share one generator
+    with _drawing, torch.random.fork_rng(devices=[]):  # all threads share the global generator
         torch.manual_seed(zlib.crc32(f"{name} view {view}".encode()))
         return change(frames)
 
 
 def features_dir(split_dir: str | Path, backbone: nn.Module, precision: str = "fp32") -> Path:
-    """Where a backbone's features of a split lie: named after weights, precision, preprocessing.
+    """The folder of a split's features: its name has hashes of the weights and of PREPROCESSING.
 
-    The name does not follow augment: remove the folder after changing that.
+    The name does not depend on the code of augment: delete the folder after you change that.
     """
     recipe = hashlib.sha256(repr(sorted(PREPROCESSING.items())).encode()).hexdigest()[:6]
     split_dir = Path(split_dir) if isinstance(split_dir, str) else split_dir
@@ -79,18 +80,18 @@ def extract_features(
     precision: str = "auto",
     on_failure: Callable[[str, str], None] | None = None,
 ) -> Path:
-    """Computes what is missing or out of date of a split's features, and returns their folder.
+    """Computes the missing and outdated features of a split, and returns their folder.
 
     Each sequence becomes <folder>/<sequence>.safetensors: "features", float32 (views, T, 512).
-    A file counts as done when it is whole, holds enough views, and was made from the bytes that
-    the frames have now; names, sizes and times of the frames that are as they were vouch for the
-    bytes. Memory does not grow with the number of sequences. The encoder is built for the first
-    sequence that needs it. on_failure gets each sequence that cannot be read, and why; without it,
-    a UserError names them all at the end (the features of the others are kept). Raises UserError at
-    once when a file cannot be written.
+    A file is up to date if it is complete, has enough views, and was made from the bytes that the
+    frames have now. If the names, sizes and times of the frames are unchanged, their bytes are not
+    read. Memory does not grow with the number of sequences. The encoder is built only if a sequence
+    needs it. on_failure(sequence, reason) is called for each sequence that cannot be read. Without
+    on_failure, a UserError at the end names them all; the features of the others are saved. Raises
+    UserError at once if a file cannot be written.
     """
     if views < 1:
-        raise UserError(f"views must be at least 1 (the sequence itself), not {views}")
+        raise UserError(f"views must be at least 1 (the original sequence), not {views}")
     split_dir = Path(split_dir)
     precision = pick_precision(precision, device)
     folder = features_dir(split_dir, backbone, precision)
@@ -119,7 +120,10 @@ def extract_features(
 
 
 def build_once(build: Callable[[], T]) -> Callable[[], T]:
-    """What build() gives: built when it is first asked for, by one thread, for all of them."""
+    """Returns a function that calls build() once, at its first call, and shares the result.
+
+    It is safe to call from several threads.
+    """
     building, built = threading.Lock(), []
 
     def get() -> T:
@@ -139,9 +143,9 @@ def compute_sequence(
     views: int,
     seq_frames: int,
 ) -> None:
-    """Computes a sequence's features into the folder unless they are there.
+    """Computes the features of one sequence and saves them in folder, unless they are up to date.
 
-    Raises FrameError for bad frames, UserError where it cannot write.
+    Raises FrameError for unreadable frames, and UserError if the file cannot be written.
     """
     frames_dir, path = split_dir / "sequences" / sequence, folder / f"{sequence}.safetensors"
     cached, metadata = read_cache(path)
@@ -152,7 +156,7 @@ def compute_sequence(
         return
     encoded, fingerprint = read_bytes(frames_dir, seq_frames)
     if metadata.get("fingerprint") == fingerprint:
-        if stamp:  # a copy of the data: so that its bytes need not be read the next time
+        if stamp:  # the data was copied: save the new stamp, so that the next run skips its bytes
             save_features(path, cached, fingerprint, stamp)
         return
     frames = torch.from_numpy(decode_frames(encoded, frames_dir))
@@ -162,19 +166,19 @@ def compute_sequence(
 
 
 def refuse_failures(split_dir: str | Path, failures: dict[str, str], count: int) -> None:
-    """Raises UserError if any of so many sequences failed: {sequence: why}."""
+    """Raises a UserError that names the failures {sequence: reason}, if any, of count sequences."""
     if failures:
         named = "".join(f"\n  - {sequence}: {why}" for sequence, why in failures.items())
         raise UserError(
-            f"{len(failures)} of {count} sequences of {split_dir} have no features (the others "
-            f"are kept); mend or remove:{named}"
+            f"could not read {len(failures)} of {count} sequences in {split_dir} (the features of "
+            f"the others are saved); repair or delete:{named}"
         )
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed run left half-written; for the process that holds the folder.
+    """Deletes half-written files of a killed run. Call it only while holding one_writer(folder).
 
-    A remote folder is held by nobody: there, half-written files may be another machine's.
+    Remote folders have no such lock, so a half-written file there may be in use by another machine.
     """
     if is_remote(folder):
         return
@@ -185,7 +189,7 @@ def remove_leftovers(folder: Path) -> None:
 def read_ahead(
     pool: ThreadPoolExecutor, items: Iterable[T], function: Callable, count: int
 ) -> Iterator[tuple[T, Future]]:
-    """Each item, in order, with its function(item); so many more of them are under way in pool."""
+    """Yields (item, future of function(item)) in order, with `count` more items running in pool."""
     waiting: deque[tuple[T, Future]] = deque()
     for item in items:
         waiting.append((item, pool.submit(function, item)))
@@ -195,8 +199,8 @@ def read_ahead(
 
 
 def stamp_frames(frames_dir: Path) -> str:
-    """Changes with names, sizes and times of a sequence's frames; "" where they cannot be had."""
-    if is_remote(frames_dir):  # no times to go by there
+    """A hash of the names, sizes and times of a sequence's frames; "" if they are unknown."""
+    if is_remote(frames_dir):  # remote file systems have no reliable times
         return ""
     try:
         stats = [(path.name, path.stat()) for path in frame_paths(frames_dir)]
@@ -207,44 +211,47 @@ def stamp_frames(frames_dir: Path) -> str:
 
 
 def save_features(path: Path, features: torch.Tensor, fingerprint: str, stamp: str = "") -> None:
-    """Writes features (views, T, 512), whole or not at all, with what tells whether they hold."""
+    """Writes features float32 (views, T, 512) atomically, with the data to check them later.
+
+    fingerprint is the hash of the frames' bytes (read_bytes), stamp that of stamp_frames.
+    """
     about = {"fingerprint": fingerprint, "stamp": stamp, "checksum": _checksum(features)}
     metadata = {"about": json.dumps(about)}  # one entry: safetensors writes several in any order
     write_whole(path, safetensors.torch.save({"features": features.contiguous()}, metadata))
 
 
 def read_cache(path: Path) -> tuple[torch.Tensor | None, dict[str, str]]:
-    """(features (views, T, 512), about them) of a file; (None, {}) unless it is there, whole."""
+    """(features (views, T, 512), their metadata); (None, {}) if the file is missing or corrupt."""
     try:
         data = path.read_bytes()
         features = safetensors.torch.load(data)["features"]
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         metadata = json.loads(header["__metadata__"]["about"])
-    except (OSError, SafetensorError, ValueError, KeyError):  # to be computed again
+    except (OSError, SafetensorError, ValueError, KeyError):  # the caller computes them again
         return None, {}
     return (features, metadata) if metadata.get("checksum") == _checksum(features) else (None, {})
 
 
 def load_features(path: Path, remedy: str = "run extract_features again") -> torch.Tensor:
-    """A file of cached features, float32 (views, T, 512)."""
+    """Reads cached features, float32 (views, T, 512). Raises UserError, with the remedy."""
     try:
         with safe_open(path, "pt") as file:
             return file.get_tensor("features")
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
+        raise UserError(f"could not read {path} ({error}): {remedy}") from error
 
 
 def features_shape(path: Path) -> tuple[int, ...]:
-    """(views, T, 512) of a file of cached features, without reading them."""
+    """The shape (views, T, 512) of cached features, without reading them."""
     try:
         with safe_open(path, "pt") as file:
             return tuple(file.get_slice("features").get_shape())
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read ({error}): run extract_features again") from error
+        raise UserError(f"could not read {path} ({error}): run extract_features again") from error
 
 
 def is_cached(path: Path, fingerprint: str, views: int, seq_frames: int) -> bool:
-    """Whether a feature file is whole, of these frames, and holds at least so many views."""
+    """Whether a feature file is complete, was made from these frames, and has enough views."""
     features, metadata = read_cache(path)
     return (
         features is not None
@@ -259,10 +266,13 @@ def _checksum(features: torch.Tensor) -> str:
 
 
 def list_sequences(split_dir: Path) -> list[str]:
-    """The names of a split's sequences, labelled or not."""
+    """The names of all sequences of a split, labelled or not.
+
+    Raises UserError if the folder or its sequences/ is missing.
+    """
     folder = split_dir / "sequences"
     if not folder.is_dir():
-        raise UserError(
-            f"{split_dir} {'has no folder sequences/' if split_dir.is_dir() else 'is not there'}"
-        )
+        if not split_dir.is_dir():
+            raise UserError(f"no such folder: {split_dir}")
+        raise UserError(f"{split_dir} has no folder sequences/: is it the folder of a split?")
     return sequence_names(split_dir)

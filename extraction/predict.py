@@ -1,4 +1,4 @@
-"""What a trained model says of sequences on disk, by their cached features."""
+"""Run a trained model on sequences on disk, from their cached features."""
 
 import sys
 from pathlib import Path
@@ -13,11 +13,11 @@ from files import UserError
 
 
 def predict_sequences(model: nn.Module, split_dir: Path, sequences: list[str]) -> dict[str, float]:
-    """{sequence: probability of class 1} by a RES_LSTM in eval mode.
+    """{sequence: probability of class 1}, from a RES_LSTM in eval mode.
 
-    Features that are not cached are computed, about a second each. Sequences that cannot be read
-    are named on stderr and left out. Raises UserError when features cannot be written, and for
-    sequences whose recorded rate is not that of the model's.
+    Features that are not cached are computed first, about a second per sequence. Sequences that
+    cannot be read are named on stderr and left out. Raises UserError if features cannot be written,
+    or if a sequence was recorded at a different frame rate than the model was trained on.
     """
     refuse_other_rates(model, split_dir, sequences)
     failures: dict[str, str] = {}
@@ -30,7 +30,7 @@ def predict_sequences(model: nn.Module, split_dir: Path, sequences: list[str]) -
         on_failure=failures.__setitem__,
     )
     for sequence, reason in failures.items():
-        print(f"no suggestion for {sequence}: {reason}", file=sys.stderr)
+        print(f"no prediction for {sequence}: {reason}", file=sys.stderr)
     probs = {}
     with torch.inference_mode():
         for name in sequences:
@@ -41,7 +41,10 @@ def predict_sequences(model: nn.Module, split_dir: Path, sequences: list[str]) -
 
 
 def refuse_other_rates(model: nn.Module, split_dir: Path, sequences: list[str]) -> None:
-    """Raises UserError where sequences.csv gives one of these another rate than the model's has."""
+    """Raises UserError if sequences.csv gives one of these a different frame rate than the model's.
+
+    Rates within 1 % (SAME_RATE) count as the same. A model without a recorded rate takes any.
+    """
     if model.config.fps is None:
         return
     sources = read_sources(split_dir)
@@ -50,6 +53,6 @@ def refuse_other_rates(model: nn.Module, split_dir: Path, sequences: list[str]) 
     if len(others):
         row = others.iloc[0]
         raise UserError(
-            f"{split_dir}: {row['sequence']} has {row['fps']} frames a second, and the model has "
-            f"learnt from sequences of {model.config.fps:g}: take a model trained on this data"
+            f"{split_dir}: {row['sequence']} has {row['fps']} frames per second, but the model was "
+            f"trained on {model.config.fps:g}: use a model trained on this data"
         )

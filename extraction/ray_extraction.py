@@ -1,7 +1,9 @@
-"""Features of a split by all machines of a Ray cluster: the same files as extract_features makes.
+"""Extract the features of a split on all machines of a Ray cluster.
 
-connect(address)
-folder = extract_on_ray(split_dir, names, backbone)
+    connect(address)
+    folder = extract_on_ray(split_dir, names, backbone)
+
+The files are the same as those of extraction.features.extract_features.
 """
 
 from pathlib import Path
@@ -21,7 +23,7 @@ from extraction.ray_cluster import choose_precision, map_on_actors
 from files import UserError, one_writer
 from media.frames import FrameError
 
-MOST_SEQUENCES = 16  # a task: about 15 s of a core, lost at most when it dies
+MOST_SEQUENCES = 16  # per task: about 15 s on one core, the most that a dead worker loses
 
 
 def extract_on_ray(
@@ -32,11 +34,12 @@ def extract_on_ray(
     seq_frames: int = 30,
     precision: str = "auto",
 ) -> Path:
-    """extraction.features.extract_features on the cluster that connect has joined: the same files.
+    """Does what extract_features does, on the cluster that connect joined. Returns the folder.
 
-    split_dir is one folder for all machines, by path or by address.
+    split_dir is a path or an address that means the same folder on all machines. Raises UserError
+    as extract_features does.
     """
-    split_dir = split_dir.resolve()  # workers have working folders of their own
+    split_dir = split_dir.resolve()  # workers have a different working folder
     precision = choose_precision(precision)
     folder = features_dir(split_dir, backbone, precision)
     with one_writer(folder):
@@ -54,10 +57,14 @@ def extract_on_ray(
 
 
 class SequenceEncoder:
-    """An actor of Ray Data: names of sequences in; out the problem of each, what ends the job."""
+    """An actor for Ray Data: computes and saves the features of a batch of sequence names.
+
+    It returns a row per sequence: item (its name), problem (why its frames cannot be read, or "")
+    and end (an error that must end the job, or "").
+    """
 
     def __init__(self, backbone, split_dir, folder, views, seq_frames, precision):
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"  # no core each for MPS
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"  # many workers: no MPS
         self.get_encoder = build_once(lambda: build_encoder(backbone, self.device, precision))
         self.where = split_dir, folder, views, seq_frames
 
@@ -69,7 +76,7 @@ class SequenceEncoder:
                 compute_sequence(self.get_encoder, split_dir, name, *rest)
             except FrameError as error:
                 return error.reason, ""
-            except UserError as error:  # raised, Ray would wrap it in pages of its own
+            except UserError as error:  # Ray would bury a raised error in pages of traceback
                 return "", str(error)
             return "", ""
 

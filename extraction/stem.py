@@ -1,10 +1,10 @@
-"""ResNet18's first convolution, 7x7, with what is before and after it, for CPUs in float32.
+"""ResNet18's first layers as one step, for CPUs in float32: 7x7 convolution, ReLU, 3x3 max pool.
 
-    y = Stem(conv, centre)(pixels)         # less the centre, convolved, ReLU, maximum of 3x3
+    y = Stem(conv, centre)(pixels)         # the centre is subtracted from the pixels first
 
-A few rows at a time, so that what is between stays in the cache: as layers of PyTorch, 10 frames
-have 32 MB between convolution and maximum. The patches under the kernel are copied side by side by
-Numba, then their convolution is a matrix product, by NumPy's BLAS.
+It works on a few rows at a time, so that the intermediate values stay in the cache. As separate
+PyTorch layers, 10 frames have 32 MB between convolution and max pool. Numba copies the patches
+under the kernel side by side (im2col); then the convolution is a matrix product in NumPy's BLAS.
 """
 
 import numpy as np
@@ -12,12 +12,12 @@ import torch
 from numba import njit
 from torch import nn
 
-ROWS = 4  # of the convolution's output at a time: 0.4 MB
+ROWS = 4  # rows of the convolution's output at a time: 0.4 MB
 
 
 class Stem(nn.Module):
     def __init__(self, conv: nn.Conv2d, centre: torch.Tensor):
-        """conv: 7x7, stride 2, padding 3, of 3 channels, with a bias; centre: 3 numbers."""
+        """conv: 7x7, stride 2, padding 3, 3 input channels, with a bias. centre: float (3,)."""
         super().__init__()
         kernels = conv.weight.detach().permute(2, 3, 1, 0)  # (7, 7, 3, K)
         self.register_buffer("kernels", kernels.flatten(0, 2).contiguous())  # (147, K)
@@ -32,7 +32,7 @@ class Stem(nn.Module):
         kernels, bias, centre = self.kernels.numpy(), self.bias.numpy(), self.centre.numpy()
         padded = np.zeros((H + 6, (W + 6) * 3), np.float32)
         patches = np.empty((ROWS, W // 2, 147), np.float32)
-        rows = np.empty((1 + ROWS, W // 2, K), np.float32)  # the first: the last of those before
+        rows = np.empty((1 + ROWS, W // 2, K), np.float32)  # row 0: the last row of the step before
         y = np.empty((N, H // 4, W // 4, K), np.float32)
         for n in range(N):
             _pad(images[n], centre, padded)
@@ -47,7 +47,7 @@ class Stem(nn.Module):
 
 @njit(nogil=True, fastmath=True, cache=True)
 def _pad(image, centre, padded):
-    """image (H, W, 3) less the centre -> the middle of padded, whose rim is 0."""
+    """Writes image (H, W, 3) minus centre (3,) into padded, inside its zero border."""
     H, W, _ = image.shape
     for i in range(H):
         for j in range(W):
@@ -57,17 +57,17 @@ def _pad(image, centre, padded):
 
 @njit(nogil=True, fastmath=True, cache=True)
 def _copy_patches(padded, top, patches):
-    """The 7x7x3 values under the kernel at each place of some rows -> patches (rows, W/2, 147)."""
+    """Writes the 7x7x3 values under the kernel at each output pixel to patches (rows, W/2, 147)."""
     for r in range(patches.shape[0]):
         for j in range(patches.shape[1]):
             for i in range(7):
-                for k in range(21):  # 7 pixels of 3 colours lie side by side
+                for k in range(21):  # 7 pixels with 3 colours each are adjacent in memory
                     patches[r, j, 21 * i + k] = padded[2 * (top + r) + i, 6 * j + k]
 
 
 @njit(nogil=True, cache=True)
 def _pool(rows, bias, y):
-    """Maximum of 3x3, stride 2; then bias and ReLU: rows (1 + 2P, 2Q, K) -> y (P, Q, K)."""
+    """3x3 max pool with stride 2, then bias and ReLU: rows (1 + 2P, 2Q, K) -> y (P, Q, K)."""
     P, Q, K = y.shape
     tallest = np.empty((2 * Q, K), np.float32)
     for p in range(P):

@@ -2,10 +2,10 @@
 
     y = WinogradConv(conv)(x, add=shortcut, relu=True)
 
-A tile of 4x4 outputs takes 36 multiplications a channel pair instead of 144 (Lavin and Gray, "Fast
-Algorithms for Convolutional Neural Networks", CVPR 2016, section 4): the sum over channels becomes
-36 matrix products, by NumPy's BLAS, between two transforms of additions, by Numba. PyTorch has no
-such convolution that is quick on CPUs; benchmarks/README.md compares them.
+A tile of 4x4 outputs takes 36 multiplications per pair of channels instead of 144 (Lavin and Gray,
+"Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4). Numba transforms the
+input tiles, NumPy's BLAS computes 36 matrix products over the channels, and Numba transforms the
+results back. PyTorch has no fast Winograd convolution for CPUs; benchmarks/README.md compares them.
 """
 
 import threading
@@ -16,7 +16,7 @@ from numba import njit
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-MOST_TILES = 200  # between the transforms at a time, or as many as there are channels: cached
+MOST_TILES = 200  # tiles at a time: as many as channels, but 32 to 200, so that they stay cached
 KERNEL_TRANSFORM = torch.tensor(  # G of Lavin and Gray
     [
         [1 / 4, 0, 0],
@@ -33,7 +33,7 @@ _scratch = threading.local()
 
 
 class WinogradConv(nn.Module):
-    """A convolution of 3x3, stride 1 and padding 1, with what follows it in a residual block."""
+    """A 3x3 convolution, stride 1, padding 1, with the addition and ReLU of a residual block."""
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
@@ -45,7 +45,10 @@ class WinogradConv(nn.Module):
     def forward(
         self, x: torch.Tensor, add: torch.Tensor | None = None, relu: bool = False
     ) -> torch.Tensor:
-        """float32 (N, C, H, W) -> (N, K, H, W), channels_last: plus `add` like it, then ReLU."""
+        """float32 (N, C, H, W) -> (N, K, H, W), channels_last.
+
+        Adds `add`, float32 (N, K, H, W), to the result if given; then applies ReLU if relu is True.
+        """
         N, C, H, W = x.shape
         K = len(self.bias)
         down, across = -(-H // 4), -(-W // 4)
@@ -68,12 +71,12 @@ class WinogradConv(nn.Module):
 
 
 def _rows(x: torch.Tensor) -> np.ndarray:
-    """(N, C, H, W) in channels_last -> the same memory as (N, H, W, C)."""
+    """(N, C, H, W) -> (N, H, W, C), without a copy if x is channels_last."""
     return x.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def _scratch_arrays(tiles: int, C: int, K: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two arrays (tiles, 36, C) and (tiles, 36, K) of this thread, used again and again."""
+    """Two float32 arrays, (tiles, 36, C) and (tiles, 36, K), which each thread reuses."""
     kept = _scratch.__dict__
     for name, size in (("tiles", tiles * 36 * C), ("sums", tiles * 36 * K)):
         if name not in kept or kept[name].size < size:
@@ -87,7 +90,10 @@ def _scratch_arrays(tiles: int, C: int, K: int) -> tuple[np.ndarray, np.ndarray]
 
 @njit(nogil=True, fastmath=True, cache=True)
 def _to_tiles(x, first, tiles, down, across):
-    """B^T d B of 6x6 pieces d of x (N, H, W, C), 4 apart, 0 outside it -> tiles (..., 36, C)."""
+    """Input transform: B^T d B of the 6x6 pieces d of x (N, H, W, C) -> tiles (..., 36, C).
+
+    The pieces start 4 pixels apart; outside x they are 0.
+    """
     _, H, W, C = x.shape
     piece = np.empty((6, 6, C), np.float32)
     for p in range(len(tiles)):
@@ -127,7 +133,10 @@ def _to_tiles(x, first, tiles, down, across):
 
 @njit(nogil=True, fastmath=True, cache=True)
 def _from_tiles(sums, first, bias, added, add, relu, y, down, across):
-    """A^T m A of each tile's sums m (..., 36, K), bias, added and ReLU -> y (N, H, W, K)."""
+    """Output transform: A^T m A of the sums m (..., 36, K) of each tile -> y (N, H, W, K).
+
+    The bias is added, then `added` if add is True; then ReLU is applied if relu is True.
+    """
     _, H, W, K = y.shape
     half, out = np.empty((4, 6, K), np.float32), np.empty((4, K), np.float32)
     for p in range(len(sums)):
@@ -162,7 +171,7 @@ def _from_tiles(sums, first, bias, added, add, relu, y, down, across):
 
 
 class WinogradBlock(nn.Module):
-    """What a BasicBlock without batch norm computes."""
+    """A ResNet BasicBlock without batch norm, with Winograd convolutions where the stride is 1."""
 
     def __init__(self, block: BasicBlock):
         super().__init__()

@@ -1,7 +1,7 @@
-"""The court of a synthetic match seen by a camera: arena, net, players and shuttle in a shot.
+"""Draw the court view of a synthetic match: arena, net, players and shuttle, as a camera sees them.
 
 World axes in metres: x to the right, y along the court away from the main camera (the net is at
-y = 0), z up. Canvas and picture are those of look.py; functions change a canvas in place.
+y = 0), z up. look.py defines the canvas and the picture. Functions change a canvas in place.
 """
 
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ from sample.look import (
 )
 from sample.players import FIGURE_SIZE, Plan, fly_shuttle, move_body
 
-COURT_X, COURT_Y = 3.05, 6.7  # half the court in metres
+COURT_X, COURT_Y = 3.05, 6.7  # half the width and length of the court in metres
 COURT_LINES = [  # (x0, y0, x1, y1)
     *((x, -COURT_Y, x, COURT_Y) for x in (-COURT_X, -2.59, 2.59, COURT_X)),
     *((-COURT_X, y, COURT_X, y) for y in (-COURT_Y, -5.94, -1.98, 1.98, 5.94, COURT_Y)),
     *((0, -COURT_Y, 0, -1.98), (0, 1.98, 0, COURT_Y)),
 ]
-WALLS = [  # corner, corner and outward normal, in (x, y)
+WALLS = [  # two corners and the outward normal, (x, y) each
     ((-8.5, 10.5), (8.5, 10.5), (0, 1)),
     ((-8.5, -10.5), (8.5, -10.5), (0, -1)),
     ((-8.5, -10.5), (-8.5, 10.5), (-1, 0)),
@@ -42,15 +42,15 @@ WALLS = [  # corner, corner and outward normal, in (x, y)
 
 
 class Camera(NamedTuple):
-    """Where a camera stands and looks."""
+    """The position and direction of a camera."""
 
     position: np.ndarray  # (3,) in metres
-    rotation: np.ndarray  # (3, 3), world axes to right, down, forward
-    focal: float  # in pixels
+    rotation: np.ndarray  # (3, 3), from world axes to the camera's right, down, forward
+    focal: float  # focal length in pixels
 
 
 def look_at(position: tuple, target: tuple, focal: float) -> Camera:
-    """A camera at position (3,) that looks at target (3,), both in metres; focal in pixels."""
+    """A camera at position (3,) that looks at target (3,), in metres; focal length in pixels."""
     forward = np.subtract(target, position) / np.linalg.norm(np.subtract(target, position))
     right = np.cross(forward, (0, 0, 1)) / np.linalg.norm(np.cross(forward, (0, 0, 1)))
     rotation = np.stack([right, np.cross(forward, right), forward])
@@ -65,22 +65,23 @@ def project(camera: Camera, points) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main_camera() -> Camera:
-    """The court view, the same in all matches: those of one tournament."""
+    """The camera of the court view: the same in all matches, as in one tournament."""
     return look_at((0, -COURT_Y - 17, 8), (0, 1, 0.6), 72 * np.hypot(17, 8))
 
 
 def replay_camera(rng: Generator) -> Camera:
-    """A camera low beside the court."""
+    """A low camera beside the court."""
     side = rng.choice([-1, 1])
     position = (side * rng.uniform(8, 8.4), rng.uniform(-6, 2), rng.uniform(1.6, 3))
     return look_at(position, (-side, rng.uniform(-2.5, 2.5), 1.1), rng.uniform(430, 560))
 
 
 def follow_shuttle(plan: Plan, times: np.ndarray, rng: Generator) -> np.ndarray:
-    """The corner (x, y) that is seen, int (T, 2): the main camera rests, but in a rally it tilts.
+    """The visible corner (x, y) of the canvas at each time, int (T, 2), for the main camera.
 
-    It looks lower at each stroke and higher between two, as the shuttle flies. It rests anywhere
-    in the same range, so that where it looks in one picture says little.
+    During a rally the camera tilts: lower at each stroke, higher between strokes, as the shuttle
+    flies. Otherwise it rests at a random place in the same range, so that its direction in a single
+    picture says little about play.
     """
     strokes = np.array((*plan.hits, plan.landing))
     moments = np.sort([*strokes, *(strokes[1:] + strokes[:-1]) / 2])
@@ -92,22 +93,22 @@ def follow_shuttle(plan: Plan, times: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def fill(canvas: np.ndarray, camera: Camera, corners, colour) -> None:
-    """Fills the polygon of world points (N, 3) in metres, on a canvas or a mask."""
+    """Fills the polygon with corners (N, 3), in metres, on a canvas or a mask."""
     cv2.fillPoly(canvas, [np.int32(project(camera, corners)[0] * 8)], colour, *SMOOTH)
 
 
 def upright(start, end, low: float, high: float) -> list[tuple]:
-    """Corners of a standing rectangle over the floor's line from start to end, (x, y) in metres."""
+    """Corners of a vertical rectangle above the floor line from start to end, (x, y) in metres."""
     return [(*start, low), (*end, low), (*end, high), (*start, high)]
 
 
 def arena_canvas(camera: Camera, rng: Generator) -> np.ndarray:
-    """A canvas with floor, stands, boards and court lines, without people."""
+    """A canvas with floor, stands, advertising boards and court lines, without people."""
     canvas = np.full((CANVAS_HEIGHT, CANVAS_WIDTH, 3), SURROUND, np.uint8)
     seats = rng.integers(0, 90, (CANVAS_HEIGHT // 6, CANVAS_WIDTH // 5, 3))
     stands = cv2.resize(seats.astype(np.uint8), (CANVAS_WIDTH, CANVAS_HEIGHT))
     mask = np.zeros(canvas.shape[:2], np.uint8)
-    # A wall that the camera stands behind would hide the court.
+    # Leave out a wall between the camera and the court: it would hide the court.
     walls = [
         np.array([start, end])
         for start, end, outward in WALLS
@@ -129,12 +130,12 @@ def arena_canvas(camera: Camera, rng: Generator) -> np.ndarray:
 
 
 def net_overlay(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """The net as a canvas of its colours and its mask, uint8 (468, 704) of 0 or 255."""
+    """The net: a canvas of its colours and its mask, uint8 (468, 704) of 0 or 255."""
     colours = np.full((CANVAS_HEIGHT, CANVAS_WIDTH, 3), 60, np.uint8)
     mask = np.zeros(colours.shape[:2], np.uint8)
     left, right = (-COURT_X, 0), (COURT_X, 0)
     fill(mask, camera, upright(left, right, 0.78, 1.5), 255)
-    mask[1::2] = mask[:, 1::2] = 0  # one pixel in four is mesh
+    mask[1::2] = mask[:, 1::2] = 0  # the mesh covers one pixel in four
     posts = [upright((x - 0.04, 0), (x + 0.04, 0), 0, 1.56) for x in (-COURT_X, COURT_X)]
     for shape, grey in ((upright(left, right, 1.49, 1.56), 235), (posts[0], 90), (posts[1], 90)):
         fill(colours, camera, shape, (grey, grey, grey))
@@ -143,7 +144,10 @@ def net_overlay(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_figure(canvas: np.ndarray, joints: np.ndarray, scale: float, colours, away: bool) -> None:
-    """Draws a player from joints (18, 2) in pixels; scale in pixels per metre, away: no face."""
+    """Draws a player from joints (18, 2) in pixels; scale in pixels per metre.
+
+    away: the player looks away from the camera, so no face is drawn.
+    """
     shirt, shorts, skin, hair, shoes, racket = colours
     points = list(map(tuple, (joints * 8).astype(int).tolist()))
 
@@ -184,9 +188,10 @@ def play_frames(
     plan: Plan,
     corners: np.ndarray,
 ) -> Iterator[np.ndarray]:
-    """Players on court: rallies, court view without play and, with another camera, replays.
+    """Yields pictures of the players on court: rallies, the court without play, and replays.
 
-    times (T,) are on the plan's clock; corners (T, 2) say what part of the canvas is seen.
+    times (T,) are in seconds on the plan's clock. corners (T, 2) are the top left corners of the
+    visible part of the canvas.
     """
     background, (net, net_mask) = arena_canvas(camera, rng), net_overlay(camera)
     bodies = np.array([move_body(plan.keys[side], times, far=side == 1) for side in (0, 1)])
@@ -196,7 +201,7 @@ def play_frames(
     ground, _ = project(camera, bodies[:, :, 0] * (1, 1, 0))
     for k, corner in enumerate(corners):
         canvas = background.copy()
-        for n, side in enumerate(np.argsort(scales[:, k])):  # the farther player first
+        for n, side in enumerate(np.argsort(scales[:, k])):  # the farther player first, then net
             body, scale = bodies[side, k], scales[side, k]
             on_court = abs(body[0, 0]) < COURT_X and abs(body[0, 1]) < COURT_Y
             shadow = [0.7 * c for c in (COURT if on_court else SURROUND)]

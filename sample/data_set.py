@@ -1,10 +1,10 @@
-"""The synthetic sample data set: ten drawn matches, collected and labelled like real ones.
+"""Make the synthetic sample data set: ten drawn matches, collected and labelled like real ones.
 
     python -m sample.data_set [--data Data/sample]     # about two minutes on 2 cores
 
-Five matches for training, two for validation, three for testing; 600 sequences, 2 s apart. The
-labels, and the marked rallies in matches/, come from the drawn truth. A killed run goes on where
-it was.
+It has five matches for training, two for validation and three for testing: 600 sequences, 2 s
+apart. The labels, and the marked rallies in matches/, come from the ground truth of the drawing.
+Run it again to resume: finished matches are skipped.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from dataset import has_data, is_synthetic
 from files import SPLITS, UserError, labels_path, one_writer, read_table, write_table, write_whole
 from sample.match import draw_match
 
-VERSION = 3  # to be raised when drawn matches change, so that old samples are not taken for new
-DEFAULT_DATA = Path("Data")  # may be missing: the sample makes it
+VERSION = 3  # increase it when the drawn matches change, so that old samples are refused
+DEFAULT_DATA = Path("Data")  # may be missing: build_sample makes it
 INTERVAL_SEC = 2.0
 SEQUENCE_SEC = 1.0
 # (seed, seconds) of each match.
@@ -40,13 +40,13 @@ MATCHES = {
 
 
 def data_or_sample(data_dir: str | Path) -> tuple[Path, bool]:
-    """(the folder to read, whether it is synthetic): data_dir, or a sample drawn inside it.
+    """Returns (folder to read, whether it is synthetic): data_dir, or a sample made inside it.
 
-    Data that a person has begun is always taken, never covered up by the sample.
+    If data_dir has any split folder, it is used as it is, and no sample is made.
     """
     data_dir = Path(data_dir)
     if not data_dir.is_dir() and data_dir != DEFAULT_DATA:
-        raise UserError(f"there is no folder {data_dir}: is its name mistyped?")
+        raise UserError(f"no such folder: {data_dir} (check the spelling)")
     if not has_data(data_dir):
         print(f"No data in {data_dir}/train: using the SYNTHETIC sample in {data_dir / 'sample'}.")
         data_dir = build_sample(data_dir / "sample")
@@ -54,18 +54,24 @@ def data_or_sample(data_dir: str | Path) -> tuple[Path, bool]:
 
 
 def build_sample(data_dir: str | Path) -> Path:
-    """Draws, collects and labels the sample unless it is there already; returns its folder."""
+    """Draws, collects and labels the sample unless it is complete; returns its folder.
+
+    Raises UserError if the folder holds other data or a sample of another version.
+    """
     data_dir = Path(data_dir)
     record = data_dir / "sample.json"
     with one_writer(data_dir):
         if record.exists():
             known = json.loads(record.read_text())
             if known["version"] != VERSION:
-                raise UserError(f"{data_dir} was drawn by another version: delete it, run again")
+                raise UserError(
+                    f"the sample in {data_dir} has version {known['version']}, and this code makes "
+                    f"version {VERSION}: delete the folder and run again"
+                )
             if known["complete"]:
                 return data_dir
         elif has_data(data_dir):
-            raise UserError(f"{data_dir} holds data that is no sample: choose another folder")
+            raise UserError(f"{data_dir} holds data that is not the sample: choose another folder")
         about = "drawn by sample/match.py; no number made from it says anything about real matches"
         begun = {"version": VERSION, "complete": False, "about": about}
         write_whole(record, json.dumps(begun).encode())
@@ -90,18 +96,18 @@ def _videos(split: str) -> list[str]:
 
 
 def draw_matches(jobs: list[tuple]) -> None:
-    """Draws what is not there of (path, seed, duration_sec[, fps]), as many at once as cores."""
+    """Draws the missing ones of (path, seed, duration_sec[, fps]), one process per core."""
     missing = sorted((job for job in jobs if not job[0].exists()), key=lambda job: -job[2])
     for job in missing:
         job[0].parent.mkdir(parents=True, exist_ok=True)
-    fresh = get_context("spawn")  # a fork of a process with threads, as a notebook's is, can hang
+    fresh = get_context("spawn")  # a forked process can hang if the parent (a notebook) has threads
     with ProcessPoolExecutor(os.cpu_count(), fresh, cv2.setNumThreads, (1,)) as pool:
         drawn = pool.map(draw_match, *zip(*missing, strict=True)) if missing else []
         list(tqdm(drawn, "Drawing matches", len(missing), unit="match"))
 
 
 def label_from_truth(data_dir: Path, split: str) -> None:
-    """Writes <split>.csv: label 1 where at least half of the sequence lies inside a true rally."""
+    """Writes <split>.csv: label 1 if at least half of the sequence lies inside true rallies."""
     rows = []
     for row in read_sources(data_dir / split).itertuples():
         truth = read_marks((data_dir / row.video).with_suffix(".csv"))
@@ -112,7 +118,7 @@ def label_from_truth(data_dir: Path, split: str) -> None:
 
 
 def mark_from_truth(data_dir: Path, split: str) -> None:
-    """Writes matches/<video>.csv, as if a person had marked the rallies of the split's matches."""
+    """Writes matches/<video>.csv from the ground truth, like the marks of a person."""
     for video in _videos(split):
         truth = read_table((data_dir / "videos" / video).with_suffix(".csv"), COLUMNS)
         write_table(marks_path(data_dir, match_name(video)), truth)
@@ -120,11 +126,20 @@ def mark_from_truth(data_dir: Path, split: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m sample.data_set", description="Make the synthetic sample data set."
+        prog="python -m sample.data_set",
+        description=(
+            "Make the SYNTHETIC sample data set: ten drawn matches, collected and labelled. "
+            "It takes about two minutes on 2 cores. Run it again to resume."
+        ),
     )
-    parser.add_argument("--data", default="Data/sample", help="where (Data/sample)")
+    parser.add_argument(
+        "--data",
+        default="Data/sample",
+        metavar="DIR",
+        help="folder to make it in (default: Data/sample)",
+    )
     options = parser.parse_args()
-    print(f"the sample is in {build_sample(options.data)}")
+    print(f"the SYNTHETIC sample is in {build_sample(options.data)}")
     return 0
 
 

@@ -1,12 +1,13 @@
-"""Draw a synthetic badminton broadcast with sound, and write down when its rallies are.
+"""Draw a synthetic badminton broadcast with sound, and write the ground truth of its rallies.
 
     python -m sample.match OUT.mp4 [--seed 1] [--duration-sec 120] [--fps 30]
 
-writes OUT.mp4 (H.264 + AAC), OUT.csv (start_sec,end_sec of each rally: from the serve's hit to the
-shuttle's landing) and OUT.points.csv (besides, the game, from 1, score_a,score_b before the rally
-and its winner; a is the upper row of the score board). Each hit is a knock in the sound. Everything
-follows from the seed. A minute takes about 10 s of one core's time at 30 frames per second and 15 s
-at 50; the command ends by saying how many times faster than real time it drew.
+It writes three files. OUT.mp4 is H.264 + AAC; each hit is a knock in the sound. OUT.csv has
+start_sec,end_sec of each rally, from the hit of the serve to the landing of the shuttle.
+OUT.points.csv also has the game (from 1), score_a,score_b before the rally, and its winner; a is
+the upper row of the score board. The seed determines everything. A minute takes about 10 s on one
+core at 30 frames per second and 15 s at 50. At the end the command prints its speed as a multiple
+of real time.
 """
 
 import argparse
@@ -47,7 +48,7 @@ POINT_COLUMNS = [*COLUMNS, "game", "score_a", "score_b", "winner"]
 def draw_pictures(
     script: list[Scene], look: Look, design: Design, fps: Fraction
 ) -> Iterator[np.ndarray]:
-    """The pictures of the whole match, uint8 (360, 640, 3) BGR, one every 1/fps seconds."""
+    """Yields the pictures of the whole match, uint8 (360, 640, 3) BGR, one every 1/fps seconds."""
 
     def first_frame(moment: float) -> int:
         return math.ceil(moment * fps - 1e-6)
@@ -65,7 +66,7 @@ def draw_pictures(
 
 
 def _draw_shot(shot: list[Scene], look: Look, times: np.ndarray) -> Iterator[np.ndarray]:
-    """The pictures of one shot at times (T,), still without the score board."""
+    """The pictures of one shot at times (T,) in seconds, without the score board."""
     rng, first = np.random.default_rng(shot[0].seed), shot[0]
     if first.kind == "court":
         rally = shot[1]
@@ -84,8 +85,8 @@ def _draw_shot(shot: list[Scene], look: Look, times: np.ndarray) -> Iterator[np.
 
 
 def make_sound(script: list[Scene], duration_sec: float, rng: Generator) -> np.ndarray:
-    """Arena noise, applause after rallies and a knock at each hit, int16 (samples,) mono."""
-    count, coarse = round(duration_sec * SAMPLE_RATE), 6  # noise needs no treble
+    """Arena noise, applause after rallies and a knock at each hit: mono int16 (samples,)."""
+    count, coarse = round(duration_sec * SAMPLE_RATE), 6  # noise at 1/6 of the sample rate will do
     seconds = np.arange(0, count, coarse) / SAMPLE_RATE
     level = np.full(len(seconds), rng.uniform(0.006, 0.02))
     knocks = np.zeros(count + SAMPLE_RATE)
@@ -104,7 +105,10 @@ def make_sound(script: list[Scene], duration_sec: float, rng: Generator) -> np.n
 
 
 def add_noise(planes: np.ndarray, grain: np.ndarray, rng: Generator) -> None:
-    """Adds a random part of the sheets grain (2, H, W), up and down, to the luma of I420 planes."""
+    """Adds noise to the luma of I420 planes: a random crop of grain[0] minus one of grain[1].
+
+    grain is uint8 (2, H, W), larger than the picture. planes change in place.
+    """
     y, x = rng.integers(0, np.array(grain[0].shape) - (HEIGHT, WIDTH) + 1)
     luma, crop = planes[:HEIGHT], np.s_[y : y + HEIGHT, x : x + WIDTH]
     cv2.subtract(cv2.add(luma, grain[0][crop], dst=luma), grain[1][crop], dst=luma)
@@ -115,7 +119,7 @@ def encode(
 ) -> None:
     """Writes I420 pictures, uint8 (540, 640), and sound, int16 (samples,), as H.264 + AAC.
 
-    crf is x264's quality, 0 (best) to 51. Raises UserError with ffmpeg's words when it fails.
+    crf is x264's quality, 0 (best) to 51. Raises UserError with ffmpeg's message if it fails.
     """
     with tempfile.TemporaryDirectory() as folder, open(Path(folder, "log"), "w+b") as log:
         sound_file = str(Path(folder, "sound.wav"))
@@ -128,14 +132,14 @@ def encode(
         video = f"-c:v libx264 -preset superfast -crf {crf} -g {round(2 * fps)}"
         command += f"{video} -c:a aac -b:a 96k -movflags +faststart -f mp4".split()
         command.append(str(path))
-        # The log is a file: a pipe that nobody empties could fill up and stop ffmpeg.
+        # The log is a file, because a full pipe that nobody reads would stop ffmpeg.
         pipe, null = subprocess.PIPE, subprocess.DEVNULL
         encoder = subprocess.Popen(command, stdin=pipe, stdout=null, stderr=log, pipesize=1 << 20)
         try:
             for picture in pictures:
                 encoder.stdin.write(picture)
         except BrokenPipeError:
-            pass  # ffmpeg has given up: its exit code and its log say why
+            pass  # ffmpeg has ended: its exit code and log say why
         except BaseException:
             encoder.kill()
             raise
@@ -161,12 +165,14 @@ def draw_match(
 ) -> list[Scene]:
     """Writes a match (.mp4), its true rallies (.csv) and points (.points.csv); returns its scenes.
 
-    fps None draws one of FRAME_RATES from the seed. The files appear whole or not at all. Raises
-    UserError when they cannot be written.
+    fps None picks one of FRAME_RATES by the seed. Each file appears complete or not at all, and the
+    video last. Raises UserError if a file cannot be written.
     """
     path, rng = Path(path), np.random.default_rng([seed, 1])
     if not path.parent.is_dir():
-        raise UserError(f"there is no folder {path.parent} to write {path.name} into")
+        raise UserError(
+            f"no such folder: {path.parent} (make it first, to write {path.name} there)"
+        )
     rate = FRAME_RATES[rng.integers(len(FRAME_RATES))]
     if fps is not None:  # 29.97 means 30000/1001
         near = [known for known in FRAME_RATES if abs(known - fps) < 0.005]
@@ -204,12 +210,30 @@ def draw_match(
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m sample.match", description="Draw a synthetic badminton broadcast."
+        prog="python -m sample.match",
+        description=(
+            "Draw a SYNTHETIC badminton broadcast, and write the ground truth of its rallies."
+        ),
     )
-    parser.add_argument("out", type=Path, metavar="OUT.mp4")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--duration-sec", type=float, default=120.0)
-    parser.add_argument("--fps", type=float, default=None, help="default: drawn from the seed")
+    add = parser.add_argument
+    add("out", type=Path, metavar="OUT.mp4", help="the video; OUT.csv and OUT.points.csv go beside")
+    add(
+        "--duration-sec",
+        type=float,
+        default=120.0,
+        metavar="SEC",
+        help="length of the match in seconds, 4 to 36000 (default: 120)",
+    )
+    add(
+        "--fps", type=float, help="frame rate, 5 to 120 (default: 25, 29.97, 30 or 50, by the seed)"
+    )
+    add(
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="the same seed gives the same match (default: 1)",
+    )
     args = parser.parse_args()
     if not 4 <= args.duration_sec <= 36000:
         parser.error("--duration-sec must be from 4 to 36000")
@@ -221,8 +245,9 @@ def main() -> int:
     lengths = [scene.end_sec - scene.start_sec for scene in script if scene.kind == "rally"]
     fps = cv2.VideoCapture(str(args.out)).get(cv2.CAP_PROP_FPS)
     print(
-        f"{args.out}: {args.duration_sec:g} s at {fps:.4g} fps, {len(lengths)} rallies "
-        f"({sum(lengths):.1f} s), drawn at {args.duration_sec / took:.1f}x real time"
+        f"{args.out}: {args.duration_sec:g} s at {fps:.4g} fps, {len(lengths)} "
+        f"{'rally' if len(lengths) == 1 else 'rallies'} ({sum(lengths):.1f} s in all), drawn at "
+        f"{args.duration_sec / took:.1f}x real time"
     )
     return 0
 

@@ -1,8 +1,8 @@
-"""How the players and the shuttle of a synthetic badminton match move; court.py draws them.
+"""The movement of players and shuttle in a synthetic badminton match; court.py draws them.
 
 World axes in metres: x to the right, y along the court away from the main camera (the net is at
-y = 0), z up. A player is planned as if he played on the near side; move_body turns the far one
-round. A place is float (2,), x and y. Moments are in seconds on the clock of the plan.
+y = 0), z up. Both players are planned on the near side; move_body turns the far one round. A place
+is float (2,), x and y. Times are in seconds on the clock of the plan.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from numpy.random import Generator
 from scipy.interpolate import PchipInterpolator
 
 BASE = np.array([0.0, -3.7])  # where a player waits for the next stroke
-ARM, LEG = 0.31, 0.46  # length of one bone in metres
-FIGURE_SIZE = 1.15  # players are a little larger than life, so that 224 pixels still show them
+ARM, LEG = 0.31, 0.46  # length of one arm or leg bone in metres
+FIGURE_SIZE = 1.15  # players are a little larger than life, to stay visible in 224 pixels
 STROKE_DEPTHS = {"smash": (4.4, 6.2), "lunge": (1.3, 2.4), "side": (2.8, 4.6)}  # metres from net
 # Seven points of a right-handed player facing +y, in cm as (x, y, z): pelvis, neck, racket hand,
 # free hand, direction of the racket, right foot, left foot. Elbows and knees follow from these.
@@ -42,32 +42,32 @@ POSES_CM = {
 
 
 class Key(NamedTuple):
-    """How a player stands at one moment; between two keys he moves smoothly."""
+    """A keyframe of a player. Between two keys the player moves smoothly."""
 
     time: float
     place: np.ndarray
-    jump: float  # metres above the floor
-    facing: float  # radians to the left of the net
-    pose: str  # a name in POSES_CM; with "-left" behind it, mirrored
+    jump: float  # height above the floor in metres
+    facing: float  # angle to the left of the direction to the net, in radians
+    pose: str  # a name in POSES_CM; the suffix "-left" mirrors it
 
 
 @dataclass(frozen=True)
 class Plan:
     """What both players and the shuttle do in one shot, around its rally."""
 
-    keys: tuple[list[Key], list[Key]]  # of the near player (0) and of the far one (1)
+    keys: tuple[list[Key], list[Key]]  # of the near player (0) and the far player (1)
     server: int
     loser: int
-    spot: np.ndarray  # the place where the shuttle lands, as the loser sees it
-    landing: float  # when it lands
-    picked: float  # when the loser picks it up, infinity for never
-    hits: tuple[float, ...]  # the serve first
+    spot: np.ndarray  # the place where the shuttle lands, as if the loser played on the near side
+    landing: float  # time of the landing
+    picked: float  # time when the loser picks the shuttle up; infinity for never
+    hits: tuple[float, ...]  # times of the hits, the serve first
 
 
 def plan_point(
     rng: Generator, start: float, end: float, hits: tuple, landing: float, server: int
 ) -> Plan:
-    """Invents what happens on court from start to end, around the given hits and landing."""
+    """Draws a random plan of the court from start to end, around the given hits and landing."""
     keys = ([], [])
     spot = np.array([rng.uniform(-2.8, 2.8), -rng.uniform(1.0, 6.5)])
     loser, picked = (server + len(hits)) % 2, np.inf
@@ -98,7 +98,7 @@ def plan_point(
 
 
 def _take_position(rng: Generator, start: float, serve: float, pose: str) -> list[Key]:
-    """Keys of a player who walks to where he serves or receives, and waits there in `pose`."""
+    """Keys of a player who walks to the place of serving or receiving and waits there in `pose`."""
     place = np.array([rng.choice([-1, 1]) * rng.uniform(0.3, 0.8), -rng.uniform(2.2, 2.8)])
     stance = serve - 0.25 - min(rng.uniform(0.5, 1.5), 0.55 * (serve - start))
     walked = rng.uniform(0.8, 1.3) * (stance - start + 0.6)
@@ -115,7 +115,7 @@ def _take_position(rng: Generator, start: float, serve: float, pose: str) -> lis
 
 
 def _strike(rng: Generator, hit: float) -> list[Key]:
-    """Keys of a player around his stroke at `hit`."""
+    """Keys of a player around a stroke at time `hit`."""
     stroke = str(rng.choice(list(STROKE_DEPTHS), p=[0.45, 0.3, 0.25]))
     x = rng.choice([-1, 1]) * rng.uniform(0.8, 2.3)
     place = np.array([x, -rng.uniform(*STROKE_DEPTHS[stroke])])
@@ -130,9 +130,10 @@ def _strike(rng: Generator, hit: float) -> list[Key]:
 
 
 def _stroll(rng: Generator, last: Key, until: float, errand: tuple | None) -> list[Key]:
-    """Keys after `last`, between rallies: walks at about 1 m/s to an errand, lingers, walks on.
+    """Keys after `last`, between rallies: the player walks to errands at about 1 m/s until `until`.
 
-    An errand is (pose, place); None draws the first one too. Without time left there are no keys.
+    An errand is (pose, place). If errand is None, the first one is random, too. The list is empty
+    if no time is left.
     """
     keys, (time, place, _, facing, _) = [], last
     while time < until:
@@ -151,7 +152,7 @@ def _stroll(rng: Generator, last: Key, until: float, errand: tuple | None) -> li
 
 
 def _draw_errand(rng: Generator) -> tuple[str, tuple]:
-    """A reason to walk between rallies: (pose, place)."""
+    """A random reason to walk between rallies: (pose, place)."""
     errands = [
         ("towel", (rng.choice([-1, 1]) * rng.uniform(3.6, 4.6), rng.uniform(-5.5, -1))),
         ("rest", (rng.uniform(-2.5, 2.5), rng.uniform(-6, -2))),
@@ -163,12 +164,12 @@ def _draw_errand(rng: Generator) -> tuple[str, tuple]:
 
 
 def _half_turn(angle: float) -> float:
-    """The same direction between -pi and pi, so that nobody turns the long way round."""
+    """The same angle between -pi and pi, so that players turn the short way round."""
     return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def move_body(keys: list[Key], times: np.ndarray, far: bool) -> np.ndarray:
-    """Keys of one player -> his joints at times (S,), float (S, 18, 3) in metres.
+    """The joints of one player at times (S,), from the player's keys: float (S, 18, 3) in metres.
 
     Joints: 0 pelvis, 1 neck, 2 head, 3-5 racket arm, 6-8 free arm, 9-11 right leg, 12-14 left leg,
     15-17 throat, middle and tip of the racket.
@@ -190,17 +191,17 @@ def move_body(keys: list[Key], times: np.ndarray, far: bool) -> np.ndarray:
 def _pose_points(pose: str) -> np.ndarray:
     """The seven points of a pose, float (7, 3) in metres."""
     points = np.reshape(POSES_CM[pose.removesuffix("-left")], (7, 3)) / 100
-    if pose.endswith("-left"):  # to the other side of the body; the racket stays in its hand
+    if pose.endswith("-left"):  # mirror the body, but keep the racket in the same hand
         points = (points * (-1, 1, 1))[[0, 1, 2, 3, 4, 6, 5]]
     return points
 
 
 def _add_steps(points: np.ndarray, place: np.ndarray, facing: np.ndarray, times: np.ndarray):
-    """Makes who moves over the floor swing feet and hands: changes points (S, 7, 3) in place."""
+    """Swings the feet and hands of a walking player. Changes points (S, 7, 3) in place."""
     across, along = np.cos(facing), np.sin(facing)
     step = np.diff(place, axis=0, prepend=place[:1])
     vx, vy = (step / np.diff(times, prepend=times[0] - 1)[:, None]).T
-    velocity = np.stack([vx * across + vy * along, vy * across - vx * along], 1)  # as he faces
+    velocity = np.stack([vx * across + vy * along, vy * across - vx * along], 1)  # body axes
     speed = np.linalg.norm(velocity, axis=1)
     phase = np.cumsum(np.linalg.norm(step, axis=1) * 2 * np.pi / np.clip(0.8 + speed / 3, 1, 2))
     reach = np.sin(phase) * np.clip(0.1 + 0.2 * speed, 0, 0.5)
@@ -229,7 +230,7 @@ def _build_skeleton(points: np.ndarray) -> np.ndarray:
 
 
 def _bend(root: np.ndarray, end: np.ndarray, bone: float, towards: tuple) -> list[np.ndarray]:
-    """The three joints (S, 3) of a limb with two bones; the middle one bends towards (3,)."""
+    """The three joints (S, 3) of a limb with two bones; the middle joint bends `towards` (3,)."""
     reach = np.linalg.norm(end - root, axis=-1, keepdims=True)
     end = root + _unit(end - root) * np.minimum(reach, 2 * bone)
     out = np.sqrt(np.maximum(bone**2 - np.minimum(reach, 2 * bone) ** 2 / 4, 0))
@@ -244,8 +245,8 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def fly_shuttle(rng: Generator, times: np.ndarray, bodies: list, plan: Plan) -> np.ndarray:
     """The shuttle at times (S,), float (S, 3) in metres: held, in flight, on the floor, picked up.
 
-    bodies are the joints of both players, (S, 18, 3) each. It flies from racket to racket, over
-    the net, and is fast at first.
+    bodies are the joints of both players, (S, 18, 3) each. The shuttle flies from racket to racket
+    over the net, and slows down on the way.
     """
     spot = np.array([*plan.spot, 0.03]) * ((-1, -1, 1) if plan.loser else (1, 1, 1))
     path = np.repeat(spot[None], len(times), 0)

@@ -1,6 +1,6 @@
-"""What a synthetic broadcast shows beside the court: close-ups, crowd and breaks.
+"""The scenes of a synthetic broadcast that do not show the court: close-ups, crowd and breaks.
 
-Every `*_frames` function yields one picture, uint8 (360, 640, 3) BGR, for each of its times (T,),
+Every `*_frames` function yields one picture, uint8 (360, 640, 3) BGR, for each of its times (T,)
 in seconds.
 """
 
@@ -26,7 +26,7 @@ from sample.look import (
 
 
 def closeup_frames(look: Look, rng: Generator, times: np.ndarray) -> Iterator[np.ndarray]:
-    """Head and torso of one player, who breathes and turns a little."""
+    """The head and torso of one player, who breathes and turns a little."""
     blobs = rng.integers(10, 80, (9, 16, 3))
     blobs[rng.integers(4, 9) :] = BOARDS[rng.integers(3)]
     blobs[rng.integers(6, 10) :] = SURROUND
@@ -36,7 +36,7 @@ def closeup_frames(look: Look, rng: Generator, times: np.ndarray) -> Iterator[np
     size, centre = rng.uniform(48, 80), rng.uniform(260, 440)
     sway = np.sin(times[:, None] * rng.uniform(0.8, 3.5, 3) + rng.uniform(0, 6, 3))
     for (a, b, c), corner in zip(sway, drift(times, rng), strict=True):
-        ovals = [  # x and y of the centre, half the width and height, colour
+        ovals = [  # x and y of the centre, half width, half height (in units of size), colour
             (0, 3.6, 2.15, 2.3, shirt),
             (0, 1.2, 0.42, 0.75, [0.75 * c for c in skin]),
             (0.1 * c, -0.2, 0.83, 1.05, hair),
@@ -53,7 +53,7 @@ def closeup_frames(look: Look, rng: Generator, times: np.ndarray) -> Iterator[np
 
 
 def crowd_frames(look: Look, rng: Generator, times: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows of spectators who bob."""
+    """Rows of spectators who bob up and down."""
     rows, columns = int(rng.integers(4, 8)), int(rng.integers(8, 14))
     high, wide = CANVAS_HEIGHT / rows, CANVAS_WIDTH / columns
     head = int(0.27 * min(high, wide))
@@ -76,7 +76,7 @@ def crowd_frames(look: Look, rng: Generator, times: np.ndarray) -> Iterator[np.n
 
 
 def break_frames(look: Look, rng: Generator, times: np.ndarray, score) -> Iterator[np.ndarray]:
-    """An interval board with names and score (2,); a stripe runs over the background."""
+    """A break screen with names and score (2,); a stripe moves across the background."""
     background = np.full((HEIGHT, WIDTH, 3), BOARDS[rng.integers(3)], np.uint8)
     title, top = rng.choice(["INTERVAL", "GAME BREAK", "MATCH STATISTICS"]), rng.integers(90, 130)
     for time in times:

@@ -1,7 +1,8 @@
-"""The score of a synthetic match and the boards that show it.
+"""The score of a synthetic match and the score boards that show it.
 
-A rally is a point. A game goes to 21, two points ahead, or to 30; who wins two games wins the
-match, and another one begins. Side 0 plays near the main camera and is the board's upper row.
+Each rally is a point. A game ends at 21 with a lead of two, or at 30. A match ends when a side has
+won two games; then another match begins. Side 0 plays near the main camera and is the upper row of
+the board.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from sample.look import HEIGHT, WIDTH, Look, put_text
 
 
 class Board(NamedTuple):
-    """What a score board says."""
+    """What a score board shows."""
 
     games: tuple = ()  # (upper row, lower row) of each finished game of this match
     score: tuple = (0, 0)
@@ -22,18 +23,18 @@ class Board(NamedTuple):
 
 
 class Design(NamedTuple):
-    """How a score board looks. Colours are BGR."""
+    """The design of a score board. Colours are BGR."""
 
-    right: bool  # its corner of the picture
+    right: bool  # which side of the picture
     bottom: bool
-    size: float  # of its letters, as put_text takes it
-    plate: tuple
+    size: float  # letter size, for put_text
+    plate: tuple  # background colour
     text: tuple
-    accent: tuple  # behind the points of the game that is on
-    games: bool = False  # finished games are shown
+    accent: tuple  # background colour of the current game's points
+    games: bool = False  # show finished games
     flags: bool = False
     seeds: bool = False
-    serving: bool = False  # a disc marks who serves
+    serving: bool = False  # mark the server with a disc
 
 
 DESIGNS = [
@@ -45,7 +46,7 @@ DESIGNS = [
 
 
 def win_point(board: Board, side: int) -> Board:
-    """The board after a point, the last of its game or not."""
+    """The board after this side has won a point; next_serve starts the next game, if needed."""
     return board._replace(
         score=tuple(n + (row == side) for row, n in enumerate(board.score)), server=side
     )
@@ -57,7 +58,7 @@ def game_is_over(score: tuple[int, int]) -> bool:
 
 
 def next_serve(board: Board) -> Board:
-    """The board at the next serve: after the last point of a game it starts again at 0-0."""
+    """The board at the next serve: at 0-0 if the last point ended a game, else unchanged."""
     if not game_is_over(board.score):
         return board
     games = (*board.games, board.score)
@@ -74,7 +75,7 @@ def draw_start(rng: Generator) -> Board:
 
 
 def draw_panel(design: Design, look: Look, board: Board) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """The board's box, uint8 (H, W, 3) BGR, and where it lies in the picture."""
+    """The drawn board, uint8 (H, W, 3) BGR, and its place in the picture, (rows, columns)."""
 
     def width(text: str) -> int:
         return cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, design.size, 1)[0][0]

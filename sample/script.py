@@ -1,10 +1,10 @@
-"""Which scene of a synthetic broadcast is when: rallies with their hits, and all that lies between.
+"""The script of a synthetic broadcast: its scenes in order, with the hits of each rally.
 
-The main camera shows the court before each serve, through the rally, and 2 to 4 s after it; then
-the broadcast cuts away. Rallies fill 55 to 65 % of what the main camera shows, so "court view =
-rally" has an accuracy of 0.73 per second, over 100 scripts of 2 minutes (test_sample_match.py
-measures it and holds it below 0.85). Between rallies the players stand and move much as they do in
-one, only slower: a single picture says little, its change over time says more.
+The main camera shows the court before each serve, during the rally, and for 2 to 4 s after it; then
+the broadcast cuts away. Rallies take 55 to 65 % of the main camera's time, so the rule "court view
+= rally" has an accuracy of only 0.73 per second, over 100 scripts of 2 minutes
+(test_sample_match.py checks it). Between rallies the players stand and move as in a rally, only
+slower. So a single picture tells little; the change over time tells more.
 """
 
 from dataclasses import dataclass, replace
@@ -20,25 +20,25 @@ CUTAWAYS = {"closeup": (0.4, 2.8), "crowd": (0.2, 2.3), "replay": (0.28, 3.8), "
 
 @dataclass(frozen=True)
 class Scene:
-    """A stretch of the match; scenes in a row with the same seed are one shot, without a cut."""
+    """A part of the match. Consecutive scenes with the same seed are one shot, without a cut."""
 
     start_sec: float
     end_sec: float
     kind: str
     seed: int
     board: Board
-    hits: tuple = ()  # seconds on the match's clock, the serve first; rallies only
+    hits: tuple = ()  # of a rally: the times of its hits in seconds, the serve first
 
     @property
     def winner(self) -> int:
-        """The side that hits last, of a rally."""
+        """The side that wins the rally: the last to hit."""
         return (self.board.server + len(self.hits) - 1) % 2
 
 
 def split_time(rng: Generator, total: float, count: int, low: float, high: float) -> np.ndarray:
-    """Cuts total seconds into random lengths within low..high where that is possible, (count,)."""
+    """Splits total seconds into random lengths (count,), between low and high if possible."""
     low, high = min(low, 0.9 * total / count), max(high, 1.1 * total / count)
-    while True:  # draw again until none is too long
+    while True:  # draw again until no length is too long
         weights = rng.gamma(2.0, size=count)
         lengths = low + (total - count * low) * weights / weights.sum()
         if lengths.max() <= high:
@@ -46,7 +46,7 @@ def split_time(rng: Generator, total: float, count: int, low: float, high: float
 
 
 def write_script(seed: int, duration_sec: float) -> list[Scene]:
-    """Which scene is when, from 0 to duration_sec without gaps, on a grid of milliseconds."""
+    """The scenes from 0 to duration_sec, without gaps; times are rounded to milliseconds."""
     rng = np.random.default_rng([seed, 0])
     rally_sec = duration_sec * rng.uniform(0.38, 0.43)
     points = max(1, round(rally_sec / 7.7)) if rally_sec >= 3 else 0
@@ -75,7 +75,7 @@ def write_script(seed: int, duration_sec: float) -> list[Scene]:
             add(before[k], "court")
             flights = rng.uniform(0.8, 1.2, max(2, round(rallies[k] / rng.uniform(0.75, 0.85))))
             add(rallies[k], "rally", flights * rallies[k] / flights.sum())
-            late = rng.uniform(1, min(2, after[k]))  # until the board says the point
+            late = rng.uniform(1, min(2, after[k]))  # delay until the board shows the point
             winner = scenes[-1].winner
             add(late, "court")
             board = win_point(board, winner)
@@ -85,7 +85,7 @@ def write_script(seed: int, duration_sec: float) -> list[Scene]:
 
 
 def _draw_cutaways(rng: Generator, points: int, total: float) -> list[list[tuple[float, str]]]:
-    """(seconds, kind) of what is shown before, between and after the points; total seconds."""
+    """Lists of (seconds, kind) before, between and after the points; together `total` seconds."""
     gaps = [[] for _ in range(points + 1)]
     count = max(round(total / 3), points - 1, 1)
     for k in range(count):

@@ -35,7 +35,7 @@ def labels(data, text, split="train"):
     (data / split / f"{split}.csv").write_bytes(text.encode())
 
 
-def test_labels_come_as_zeros_and_ones_in_the_order_of_the_csv(data):
+def test_labels_are_0_or_1_in_csv_order(data):
     labels(data, "sequence,label\nseq_00002,0\nseq_00001,1.0\nseq_00004,0.0\nseq_00003,1\n")
     table = load_splits(data)["train"]
     assert table.to_dict("list") == {
@@ -82,10 +82,10 @@ def test_every_problem_of_every_split_is_in_one_message(data):
 
 
 @pytest.mark.parametrize("missing", ["all", "sequences", "csv", "rows", "column"])
-def test_what_is_missing_is_named(data, missing):
+def test_missing_folders_files_and_columns_are_named(data, missing):
     if missing == "all":
         shutil.rmtree(data)
-        assert "there is no data in" in problems(data)
+        assert f"no data in {data}: " in problems(data)
     elif missing == "sequences":
         shutil.rmtree(data / "test" / "sequences")
         assert "folder sequences/ is missing" in problems(data)
@@ -100,7 +100,7 @@ def test_what_is_missing_is_named(data, missing):
         assert "test.csv has no column sequence" in problems(data)
 
 
-def test_damage_inside_a_frame_is_found_on_request_and_a_missing_frame_always(data):
+def test_corrupt_frames_need_deep_and_missing_frames_do_not(data):
     sequences = data / "train" / "sequences"
     (sequences / "seq_00003" / "00007.jpg").write_bytes(b"no picture")
     assert len(load_splits(data)["train"]) == 4
@@ -110,7 +110,7 @@ def test_damage_inside_a_frame_is_found_on_request_and_a_missing_frame_always(da
     assert "seq_00002 (29 frames instead of 30)" in text and "seq_00003" not in text
 
 
-def test_the_check_reads_one_frame_of_a_sequence_unless_asked_for_all(data, monkeypatch):
+def test_the_check_reads_one_frame_per_sequence_and_deep_reads_all(data, monkeypatch):
     read, real = [], Path.read_bytes
 
     def counting(path):
@@ -125,7 +125,7 @@ def test_the_check_reads_one_frame_of_a_sequence_unless_asked_for_all(data, monk
     assert len([path for path in read if path.suffix == ".jpg"]) == 8 * 31
 
 
-def test_features_read_one_by_one_are_those_held_in_memory(tmp_path):
+def test_features_read_one_by_one_equal_those_in_memory(tmp_path):
     names = [f"seq_{k:05d}" for k in range(1, 8)]
     for name in names:
         save_features(tmp_path / f"{name}.safetensors", torch.randn(2, 30, 512), "")
@@ -146,24 +146,25 @@ def test_features_read_one_by_one_are_those_held_in_memory(tmp_path):
         FeatureDataset(tmp_path, table, views=2, most_bytes=0)
 
 
-def test_fewer_views_than_asked_for_are_an_error_and_not_copied(tmp_path):
+def test_too_few_views_are_an_error(tmp_path):
     for name, views in [("seq_00001", 1), ("seq_00002", 4)]:
         save_features(tmp_path / f"{name}.safetensors", torch.randn(views, 30, 512), "")
     table = pd.DataFrame({"sequence": ["seq_00001", "seq_00002"], "label": [0, 1]})
-    with pytest.raises(UserError, match=r"seq_00001.safetensors holds features \(1, 30, 512\)"):
+    shape = r"seq_00001.safetensors holds features of shape \(1, 30, 512\)"
+    with pytest.raises(UserError, match=shape):
         FeatureDataset(tmp_path, table, views=4)
-    with pytest.raises(UserError, match="seq_00002"):  # also where they are read one by one
+    with pytest.raises(UserError, match="seq_00002"):  # also if they are read one by one
         FeatureDataset(tmp_path, table.iloc[[1, 0]], views=5, most_bytes=0)
     assert len(FeatureDataset(tmp_path, table)) == 2
 
 
-def test_unlabelled_folders_can_be_passed_over_on_request(data):
+def test_allow_unlabelled_skips_sequences_without_a_label(data):
     write_sequence(data / "test" / "sequences" / "seq_00003", 0, seed=3)
     assert "seq_00003" in problems(data)
     assert len(load_splits(data, allow_unlabelled=True)["test"]) == 2
 
 
-def test_unlabelled_folders_do_not_decide_how_long_the_labelled_ones_are(tmp_path):
+def test_unlabelled_sequences_do_not_set_the_expected_number_of_frames(tmp_path):
     data = write_data(tmp_path / "Data", (4, 2, 2), frames=6)
     for k in range(3, 23):
         write_sequence(data / "test" / "sequences" / f"seq_{k:05d}", 0, seed=k, frames=3)
@@ -178,7 +179,7 @@ def test_a_video_in_two_splits_is_found(data):
     assert "the video train.mp4 is in both train and test" in problems(data)
 
 
-def test_long_lists_of_names_are_cut(data):
+def test_long_lists_of_names_are_truncated(data):
     labels(data, "sequence,label\n" + "".join(f"seq_9{k:04d},1\n" for k in range(25)))
     assert "seq_90009 and 15 more" in problems(data)
 
@@ -201,7 +202,7 @@ def test_a_png_named_jpg_and_another_size_are_accepted(data):
     assert (read_sequence(frame.parent)[0] == 77).all()
 
 
-def test_frames_that_cannot_be_read_say_which_and_why(data):
+def test_an_unreadable_frame_is_named_with_a_reason(data):
     folder = data / "train" / "sequences" / "seq_00001"
     (folder / "00002.jpg").write_bytes(b"no picture")
     with pytest.raises(FrameError) as caught:
@@ -213,7 +214,7 @@ def test_frames_that_cannot_be_read_say_which_and_why(data):
         plots.plot_strips([folder], ["a strip"])
 
 
-def test_files_of_the_operating_system_are_no_frames(data):
+def test_operating_system_files_are_ignored(data):
     (data / "train" / "sequences" / "seq_00001" / "._00001.jpg").write_bytes(b"Mac")
     (data / "train" / "sequences" / "seq_00001" / "Thumbs.db").write_bytes(b"Windows")
     (data / "train" / "sequences" / ".DS_Store").write_bytes(b"Mac")
@@ -235,7 +236,7 @@ def test_the_balance_table_counts_each_class(tmp_path):
     assert row["rally share"] == 0.25
 
 
-def test_the_command_says_what_is_there_or_what_is_wrong(tmp_path, capsys):
+def test_the_command_prints_a_summary_or_the_problems(tmp_path, capsys):
     data = write_data(tmp_path / "Data", (2, 2, 2))
     assert dataset.main([str(data)]) == 0 and "validation" in capsys.readouterr().out
     (data / "test" / "sequences" / "seq_00001" / "00002.jpg").write_bytes(b"")
@@ -248,7 +249,7 @@ def test_the_command_says_what_is_there_or_what_is_wrong(tmp_path, capsys):
     assert "error: 2 problems in the data" in capsys.readouterr().err
 
 
-def test_a_video_in_two_splits_is_found_behind_other_forms_of_its_address(data):
+def test_a_video_in_two_splits_is_found_under_other_addresses(data):
     for split, address in [
         ("train", "https://www.youtube.com/watch?v=RseCk0mwFE8"),
         ("test", "https://youtu.be/RseCk0mwFE8?t=95"),
@@ -261,7 +262,7 @@ def test_a_video_in_two_splits_is_found_behind_other_forms_of_its_address(data):
     assert "finals [RseCk0mwFE8].mp4 is in both train and validation" in text
 
 
-def test_frames_in_two_splits_are_found_whatever_their_video_is_called(data):
+def test_identical_frames_in_two_splits_are_found_without_video_names(data):
     for split in ("train", "test"):
         (data / split / "sequences.csv").unlink()
     copied = data / "test" / "sequences" / "seq_00002"
@@ -271,7 +272,7 @@ def test_frames_in_two_splits_are_found_whatever_their_video_is_called(data):
     assert "1 sequence is identical in train and test, such as seq_00004" in text
 
 
-def test_frames_in_two_splits_are_found_behind_a_still_that_shares_their_middle(data):
+def test_identical_frames_are_found_despite_a_still_with_the_same_middle_frame(data):
     for split in ("train", "test"):
         (data / split / "sequences.csv").unlink()
     sequences = data / "train" / "sequences"
@@ -283,15 +284,12 @@ def test_frames_in_two_splits_are_found_behind_a_still_that_shares_their_middle(
     assert "1 sequence is identical in train and test" in problems(data)
 
 
-def test_a_black_second_in_two_splits_is_no_problem(data):
+def test_a_black_sequence_may_be_in_two_splits(data):
     for split in ("train", "test"):
         for k in range(1, 31):
             black = np.zeros((224, 224, 3), np.uint8)
             cv2.imwrite(str(data / split / "sequences" / "seq_00002" / f"{k:05d}.jpg"), black)
     assert len(load_splits(data)["test"]) == 2
-
-
-# what sequences have in common
 
 
 def record(data, split, **columns):
@@ -300,18 +298,16 @@ def record(data, split, **columns):
     pd.read_csv(path).assign(**columns).to_csv(path, index=False)
 
 
-def test_data_of_15_frames_a_sequence_is_accepted_unless_another_number_is_asked_for(
-    tmp_path, capsys
-):
+def test_sequences_of_15_frames_are_accepted_unless_seq_frames_differs(tmp_path, capsys):
     data = write_data(tmp_path / "Data", (4, 2, 2), frames=15)
     assert dataset.main([str(data)]) == 0
-    assert "15 frames a sequence, 30 a second" in capsys.readouterr().out
+    assert "15 frames per sequence, 30 frames per second" in capsys.readouterr().out
     assert "seq_00001 (15 frames instead of 30)" in problems(data, seq_frames=30)
     with pytest.raises(UserError, match="15 frames instead of 16"):
         dataset.main([str(data), "--seq-frames", "16"])
 
 
-def test_sequences_of_another_length_than_most_are_damaged(tmp_path):
+def test_a_sequence_with_an_unusual_number_of_frames_is_a_problem(tmp_path):
     data = write_data(tmp_path / "Data", (4, 2, 2), frames=15)
     write_sequence(data / "test" / "sequences" / "seq_00003", 1, seed=9, frames=30)
     labels(data, "sequence,label\nseq_00001,1\nseq_00002,0\nseq_00003,1\n", "test")
@@ -319,7 +315,7 @@ def test_sequences_of_another_length_than_most_are_damaged(tmp_path):
     assert "seq_00003 (30 frames instead of 15)" in text and "1 problem " in text
 
 
-def test_sequences_without_any_frame_are_damaged_even_where_they_are_most(tmp_path):
+def test_empty_sequences_are_a_problem_even_if_most_are_empty(tmp_path):
     data = write_data(tmp_path / "Data", (2, 2, 2))
     for split in ("train", "validation"):
         for frame in (data / split / "sequences").glob("*/*.jpg"):
@@ -327,7 +323,7 @@ def test_sequences_without_any_frame_are_damaged_even_where_they_are_most(tmp_pa
     assert "seq_00001 (0 frames instead of 30)" in problems(data)
 
 
-def test_the_kind_of_sequences_is_what_sequences_csv_records(tmp_path):
+def test_sequence_kind_comes_from_sequences_csv(tmp_path):
     data = write_data(tmp_path / "Data", (2, 2, 2), frames=15)
     for split in ("train", "validation", "test"):
         record(data, split, fps=50.0, resize="bilinear")
@@ -335,20 +331,20 @@ def test_the_kind_of_sequences_is_what_sequences_csv_records(tmp_path):
     assert kind == SequenceKind(frames=15, fps=50.0, resize="bilinear")
 
 
-def test_data_that_records_nothing_is_the_original_studys_30_frames_a_second(data):
+def test_data_without_a_recorded_rate_has_30_frames_per_second(data):
     for split in ("train", "validation", "test"):
         (data / split / "sequences.csv").unlink()
     assert sequence_kind(data, load_splits(data)) == SequenceKind(30, 30.0, "")
 
 
-def test_a_resize_that_only_some_record_is_not_known(data):
+def test_resize_is_unknown_if_only_some_sequences_record_it(data):
     record(data, "train", resize="area")
     tables = load_splits(data)
     assert sequence_kind(data, tables).resize == ""
     assert sequence_kind(data, {"train": tables["train"]}).resize == "area"
 
 
-def test_rates_within_a_hundredth_are_one_the_commonest(data):
+def test_frame_rates_within_1_percent_count_as_the_most_common_one(data):
     record(data, "train", fps=29.97)
     assert sequence_kind(data, load_splits(data)).fps == 29.97  # 4 sequences; the others have 30
     record(data, "train", fps=[30, 30, 30, 30.25])
@@ -356,16 +352,16 @@ def test_rates_within_a_hundredth_are_one_the_commonest(data):
 
 
 @pytest.mark.parametrize("recorded", [True, False])
-def test_two_rates_are_refused_with_a_sequence_of_each_and_what_to_do(data, recorded):
+def test_mixed_frame_rates_are_refused_with_an_example_of_each_and_a_remedy(data, recorded):
     tables = load_splits(data)
     record(data, "test", fps=[30, 50])
-    if not recorded:  # the original study's, which is 30
+    if not recorded:  # then the 30 fps of the original study count
         (data / "train" / "sequences.csv").unlink()
     expected = (
-        "two rates: train/seq_00001 has 30 frames a second"
+        "mixed frame rates: train/seq_00001 has 30 fps"
         + ("" if recorded else r" \(not recorded\)")
-        + r", test/seq_00002 50; delete .* collect .* --fps 30"
-        + ("" if recorded else ", or give those without a recorded rate a row in sequences.csv")
+        + r", test/seq_00002 has 50 fps; delete .* collect .* --fps 30"
+        + ("" if recorded else ", or add the sequences without a recorded rate to sequences.csv")
         + "$"
     )
     with pytest.raises(UserError, match=expected) as caught:
@@ -376,32 +372,31 @@ def test_two_rates_are_refused_with_a_sequence_of_each_and_what_to_do(data, reco
     assert sequence_kind(data, {"validation": tables["validation"]}).fps == 30
 
 
-def test_a_rate_that_is_not_recorded_is_called_so_among_recorded_ones(data):
+def test_the_message_says_which_frame_rate_is_not_recorded(data):
     record(data, "train", fps=25)
     record(data, "validation", fps=25)
     (data / "test" / "sequences.csv").unlink()
-    assert "train/seq_00001 has 25 frames a second, test/seq_00001 30 (not recorded);" in problems(
-        data
-    )
+    text = problems(data)
+    assert "train/seq_00001 has 25 fps, test/seq_00001 has 30 fps (not recorded);" in text
 
 
-def test_tables_of_sequences_that_cannot_be_read_are_problems_of_the_data(data):
+def test_unreadable_sequences_csv_files_are_listed_as_problems(data):
     for split in ("train", "validation", "test"):
         (data / split / "sequences.csv").write_text("no,such,table\n1,2,3\n")
     assert problems(data).count("sequences.csv has no column sequence") == 3
 
 
-def test_only_labelled_sequences_count_for_the_rate(data):
+def test_only_labelled_sequences_set_the_frame_rate(data):
     record(data, "train", fps=[30, 30, 30, 50])
     labels(data, "sequence,label\nseq_00001,1\nseq_00002,0\nseq_00003,1\n")
     assert sequence_kind(data, load_splits(data, allow_unlabelled=True)).fps == 30
 
 
-def test_two_ways_of_making_frames_small_are_refused(data):
+def test_mixed_resize_methods_are_refused(data):
     tables = load_splits(data)
     record(data, "train", resize="area")
     record(data, "test", resize=["", "bilinear"])
-    expected = "two ways: train/seq_00001 by area, test/seq_00002 by bilinear; delete"
+    expected = "resize methods: train/seq_00001 has area, test/seq_00002 has bilinear; delete"
     with pytest.raises(UserError, match=expected):
         sequence_kind(data, tables)
     assert expected in problems(data)

@@ -1,4 +1,4 @@
-"""Models and caches made before the modules moved into folders still serve, nothing made anew."""
+"""Checkpoints and feature caches of commit 66a35da still work, and nothing is computed again."""
 
 import json
 import lzma
@@ -23,7 +23,7 @@ NAMES = ["seq_00001", "seq_00002"]
 
 @pytest.fixture
 def made(tmp_path):
-    """A copy of the files, the model unpacked."""
+    """A copy of the old files, with the model unpacked."""
     folder = shutil.copytree(MADE, tmp_path / "made")
     packed = folder / "best_model.pth.xz"
     (folder / "best_model.pth").write_bytes(lzma.decompress(packed.read_bytes()))
@@ -32,13 +32,13 @@ def made(tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_backbone(monkeypatch):
-    """What is computed anew fails."""
+    """Makes every use of the backbone fail."""
     for module in (features, match_features):
         monkeypatch.setattr(module, "encode", None)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_an_old_model_on_old_features_says_what_it_said(made, precision):
+def test_an_old_model_on_old_features_gives_the_same_probabilities(made, precision):
     model, checkpoint = load_model(made / "best_model.pth")
     folder = extract_features(
         made / "train", NAMES, model.backbone, seq_frames=4, precision=precision
@@ -54,11 +54,11 @@ def test_an_old_model_on_old_features_says_what_it_said(made, precision):
     assert checkpoint["about"] == {"synthetic": True, "epoch": 3}
 
 
-def test_an_old_match_is_detected_again_from_what_is_there(made, capsys):
+def test_an_old_match_is_detected_again_from_its_saved_features(made, capsys):
     rallies = (made / "match_rallies" / "rallies.csv").read_bytes()
     arguments = ["--model", str(made / "best_model.pth"), "--precision", "fp32"]
     assert detecting_rallies.main([str(made / "match.mp4"), *arguments]) == 0
-    assert "corrected" not in capsys.readouterr().out  # the old table is known as ours
+    assert "corrected" not in capsys.readouterr().out  # nobody changed the old table
     assert (made / "match_rallies" / "rallies.csv").read_bytes() == rallies
     found = pd.read_csv(made / "match_rallies" / "probabilities.csv")["probability"]
     assert np.allclose(found, EXPECTED["match_probabilities"], atol=1e-4)

@@ -50,7 +50,7 @@ def test_no_other_confusion_matrix_of_116_gives_the_studys_metrics():
     assert np.argwhere(fits).tolist() == [[33, 6, 8]]  # one less each: 34, 7, 9
 
 
-def test_bootstrap_intervals_are_scipys(answers):
+def test_bootstrap_intervals_match_scipy(answers):
     labels, probs = answers
     predictions = (probs > 0.5).astype(int)
     metrics = compute_metrics(labels, probs)
@@ -73,7 +73,7 @@ def test_bootstrap_intervals_are_scipys(answers):
         assert metrics[f"{name}_95"][0] < metrics[name] < metrics[f"{name}_95"][1]
 
 
-def test_a_classifier_that_never_says_rally_has_f1_zero():
+def test_a_classifier_that_never_predicts_rally_has_f1_zero():
     metrics = compute_metrics(np.array([0, 1, 0, 1]), np.zeros(4))
     assert (metrics["f1"], metrics["precision"], metrics["accuracy"]) == (0, 0, 0.5)
     assert metrics["f1_95"] == [0, 0]
@@ -84,7 +84,7 @@ def test_the_threshold_decides_what_counts_as_a_rally(answers):
     assert compute_metrics(labels, probs, threshold=0.0)["recall"] == 1
 
 
-def test_comparison_counts_what_each_has_right_alone():
+def test_compare_counts_what_only_one_model_gets_right():
     labels = np.ones(40, int)
     ahead = {"a": np.ones(40), "b": np.r_[np.zeros(10), np.ones(30)]}
     assert "only the a is right on 10, and only the b on 0" in compare(labels, ahead)
@@ -96,7 +96,7 @@ def test_comparison_counts_what_each_has_right_alone():
     assert "neither is better" in compare(labels, {"a": np.ones(40), "b": np.ones(40)})
 
 
-def test_mistakes_come_surest_first():
+def test_mistakes_are_sorted_by_confidence():
     predictions = pd.DataFrame(
         {
             "sequence": list("abcde"),
@@ -116,7 +116,7 @@ def feature_set(features, labels):
     return part
 
 
-def test_baselines_use_the_mean_features_and_the_commoner_class():
+def test_baselines_use_the_mean_features_and_the_majority_class():
     labels = [0, 1, 0] * 10
     features = torch.randn(30, 1, 30, 512) + torch.tensor(labels).view(30, 1, 1, 1)
     part = feature_set(features, labels)
@@ -126,7 +126,7 @@ def test_baselines_use_the_mean_features_and_the_commoner_class():
     assert (majority_baseline(part, part) == 0).all()
 
 
-def test_the_baseline_of_one_frame_sees_no_other():
+def test_the_one_frame_baseline_ignores_the_other_frames():
     labels = [0, 1, 0] * 10
     features = torch.randn(30, 1, 30, 512)
     features[:, :, 15] += torch.tensor(labels).view(30, 1, 1)

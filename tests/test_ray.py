@@ -50,7 +50,7 @@ def test_features_are_those_without_ray_to_the_bit_and_a_bad_sequence_costs_only
     shutil.copytree(split / "sequences", alone / "sequences")  # with times, part of the files
     with pytest.raises(UserError) as caught:
         extract_on_ray(split, names, backbone, seq_frames=FRAMES)
-    assert str(caught.value).startswith(f"1 of 8 sequences of {split} have no features")
+    assert str(caught.value).startswith(f"could not read 1 of 8 sequences in {split} ")
     assert f"{names[2]}: frame 2 is not a readable image" in str(caught.value)
     good = [name for name in names if name != names[2]]
     folder = extract_features(alone, good, backbone, seq_frames=FRAMES)

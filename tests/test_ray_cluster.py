@@ -108,7 +108,7 @@ def test_a_killed_worker_and_a_killed_node_cost_only_what_was_not_saved(job, bac
 
 def test_a_sequence_that_cannot_be_read_is_named_at_the_end_and_costs_only_itself(job):
     split, names, raised, _ = job
-    assert raised["first"].startswith(f"1 of 40 sequences of {split} have no features")
+    assert raised["first"].startswith(f"could not read 1 of 40 sequences in {split} ")
     assert f"{names[2]}: frame 2 is not a readable image" in raised["first"]
 
 

@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_history_to_the_last_digit(backbone, tmp_pa
     assert a == b != c
 
 
-def test_a_run_leaves_config_history_and_the_best_model(backbone, tmp_path):
+def test_a_run_writes_config_history_and_the_best_model(backbone, tmp_path):
     _, history = run(backbone, tmp_path)
     written = pd.read_csv(tmp_path / "history.csv")
     pd.testing.assert_frame_equal(written, history)
@@ -78,7 +78,7 @@ def test_a_run_leaves_config_history_and_the_best_model(backbone, tmp_path):
     assert history["val_loss"].idxmin() + 1 == epoch
 
 
-def test_evaluate_counts_every_sequence_once_whatever_the_batch(model):
+def test_evaluate_counts_every_sequence_once_for_any_batch_size(model):
     part = Features(11, 3)
     loss, probs = evaluate(model, part, batch_size=4)
     labels = part.table["label"].to_numpy()
@@ -89,7 +89,7 @@ def test_evaluate_counts_every_sequence_once_whatever_the_batch(model):
     np.testing.assert_allclose(probs, expected, atol=1e-6)
 
 
-def test_evaluation_sees_the_sequences_themselves_and_training_their_views(model, tmp_path):
+def test_evaluation_uses_view_0_and_training_draws_from_all_views(model, tmp_path):
     views = torch.randn(3, 4, 30, 512)
     for k, features in enumerate(views):
         save_features(tmp_path / f"{k}.safetensors", features, "")
@@ -119,25 +119,29 @@ def test_training_stops_when_validation_no_longer_improves(backbone, tmp_path, m
     monkeypatch.setattr(train_utils, "evaluate", lambda *a: (next(losses), np.full(10, 0.3)))
     _, history = run(backbone, tmp_path, max_epochs=20, patience=3)
     assert len(history) == 5
-    assert capsys.readouterr().out.endswith("Early stopping triggered!\n")
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if not line.startswith("Epoch")] == [
+        *("improved", "improved", "not improved", "not improved", "not improved"),
+        "Early stopping triggered!",
+    ]
     assert load_model(tmp_path / "best_model.pth")[1]["about"]["epoch"] == 2
 
 
 @pytest.mark.parametrize(
     ("val_losses", "count"), [([3.0], 0), ([3, 2, 1], 0), ([1, 2, 3], 2), ([3, 1, 1, 2], 2)]
 )
-def test_a_loss_that_only_equals_the_best_one_is_no_improvement(val_losses, count):
+def test_a_loss_equal_to_the_best_is_not_an_improvement(val_losses, count):
     assert epochs_since_best(val_losses) == count
 
 
-def test_a_loss_that_is_not_a_number_stops_with_a_reason(backbone, tmp_path):
+def test_a_nan_loss_stops_training_with_a_message(backbone, tmp_path):
     with pytest.raises(
         UserError, match="training loss became nan after 0 sequences.*learning rate"
     ):
         run(backbone, tmp_path, shift=float("nan"))
 
 
-def test_ctrl_c_keeps_the_best_model_so_far_and_says_so(backbone, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_keeps_the_best_model_and_prints_its_path(backbone, tmp_path, monkeypatch, capsys):
     train, calls = train_utils.train_one_epoch, iter(range(9))
 
     def interrupted(*args):
@@ -148,7 +152,9 @@ def test_ctrl_c_keeps_the_best_model_so_far_and_says_so(backbone, tmp_path, monk
     monkeypatch.setattr(train_utils, "train_one_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(backbone, tmp_path, max_epochs=9)
-    assert "Interrupted: the best model so far (epoch 2, " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Interrupted: the best model so far (epoch 2, " in printed
+    assert f"is {tmp_path / 'best_model.pth'}\n" in printed
     assert load_model(tmp_path / "best_model.pth")[1]["about"]["epoch"] == 2
     assert len(pd.read_csv(tmp_path / "history.csv")) == 2
 
@@ -172,6 +178,6 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(backbone, tmp_path, 
 @pytest.mark.parametrize(
     "wrong", [{"learning_rate": 0}, {"batch_size": 0}, {"max_epochs": 0}, {"patience": 0}]
 )
-def test_settings_that_cannot_train_are_refused(wrong):
+def test_invalid_settings_are_refused(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
         TrainConfig(**wrong)

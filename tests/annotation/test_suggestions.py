@@ -117,7 +117,9 @@ def test_broken_sequences_are_skipped_and_named(short, capsys):
 def test_a_model_of_another_frame_rate_is_refused(short, backbone, tmp_path):
     of_10 = RES_LSTM(backbone, ModelConfig(seq_frames=3, fps=10.0))
     save_model(tmp_path / "of_10.pth", of_10, "random (seed 0)")
-    with pytest.raises(UserError, match="seq_00001 has 30 frames a second, .* sequences of 10"):
+    with pytest.raises(
+        UserError, match="seq_00001 has 30 frames per second, .* trained on 10: use"
+    ):
         load_probs(tmp_path / "of_10.pth", short[0], NAMES[:1])
 
 

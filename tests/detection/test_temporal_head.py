@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from detection import detector
+from detection import detector, temporal_head
 from detection.detector import head_probs
 from detection.match_features import PIECE_STEPS
 from detection.temporal_head import HeadConfig, MatchHead, fit_head, hold_last, label_steps
@@ -63,6 +63,15 @@ def test_the_head_of_the_best_epoch_is_kept(fitted):
         logits = head(features[None])[0]
     loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
     assert known.all() and float(loss) == pytest.approx(min(val for _, val in history), rel=1e-5)
+
+
+def test_the_progress_bar_is_full_when_training_stops_early(monkeypatch, capsys):
+    monkeypatch.setattr(temporal_head, "PATIENCE", 1)
+    monkeypatch.setattr(temporal_head, "epochs_since_best", lambda losses: len(losses) - 1)
+    _, history = fit_head([match_of(0)], [match_of(9)], SMALL, max_epochs=40)
+    assert len(history) == 2
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert "100%" in last and " 2/2 " in last
 
 
 def test_validation_loss_is_a_mean_over_steps_not_over_matches():

@@ -8,7 +8,7 @@ from extraction.backbones import backbone_hash, build_backbone, normalise
 from files import UserError
 
 
-def test_the_backbone_computes_what_torchvisions_resnet18_computes(backbone):
+def test_the_backbone_matches_torchvisions_resnet18(backbone):
     resnet = torchvision.models.resnet18(weights=None)
     resnet.load_state_dict(backbone.state_dict(), strict=False)
     resnet.fc = torch.nn.Identity()
@@ -16,13 +16,13 @@ def test_the_backbone_computes_what_torchvisions_resnet18_computes(backbone):
     assert torch.allclose(backbone(frames).flatten(1), resnet.eval()(frames))
 
 
-def test_normalise_is_torchvisions_preset():
+def test_normalise_matches_torchvisions_preset():
     frames = torch.randint(0, 256, (3, 3, 224, 224), dtype=torch.uint8)
     preset = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms(resize_size=224)
     assert torch.allclose(normalise(frames), preset(frames), atol=1e-6)
 
 
-def test_random_weights_are_the_same_every_time_and_leave_the_seed_alone(backbone):
+def test_random_weights_are_reproducible_and_leave_the_global_seed_alone(backbone):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -38,7 +38,7 @@ def test_the_hash_changes_with_one_weight(backbone):
     assert backbone_hash(other) != backbone_hash(backbone)
 
 
-def test_weights_come_from_a_resnet18_file(tmp_path):
+def test_weights_are_read_from_a_resnet18_file(tmp_path):
     resnet = torchvision.models.resnet18(weights=None)
     torch.save(resnet.state_dict(), tmp_path / "mine.pth")
     backbone, name = build_backbone(tmp_path / "mine.pth")
@@ -47,7 +47,7 @@ def test_weights_come_from_a_resnet18_file(tmp_path):
 
 
 @pytest.mark.parametrize("state", [{"conv1.weight": torch.zeros(1)}, [1, 2], "resnet34"])
-def test_a_file_without_a_resnet18_is_refused(tmp_path, state):
+def test_a_file_that_is_not_a_resnet18_is_refused(tmp_path, state):
     if state == "resnet34":
         state = torchvision.models.resnet34(weights=None).state_dict()
         state["layer1.0.conv1.weight"] = torch.zeros(1, 1, 3, 3)
@@ -66,22 +66,22 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_download)
 
 
-def test_imagenet_weights_that_cannot_be_had_name_the_place_and_the_way_out(offline, tmp_path):
+def test_a_failed_imagenet_download_names_the_file_to_save_and_the_alternative(offline, tmp_path):
     with pytest.raises(UserError) as caught:
         build_backbone("imagenet")
     for hint in ("resnet18-f37072fd.pth", str(tmp_path / "torch"), 'weights = "random"'):
         assert hint in str(caught.value)
 
 
-def test_a_web_page_in_place_of_the_weights_is_said_so(offline, tmp_path):
+def test_a_web_page_saved_as_the_weights_is_an_error(offline, tmp_path):
     place = tmp_path / "torch" / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     place.parent.mkdir(parents=True)
     place.write_text("<!DOCTYPE html><html>not found</html>")
-    with pytest.raises(UserError, match="put it at"):
+    with pytest.raises(UserError, match="save it as"):
         build_backbone("imagenet")
 
 
-def test_a_resnet18_file_of_an_old_torch_is_read(tmp_path, backbone):
+def test_a_resnet18_file_from_an_old_torch_is_read(tmp_path, backbone):
     state = torchvision.models.resnet18(weights=None).state_dict()
     old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "old.pth")
@@ -89,13 +89,13 @@ def test_a_resnet18_file_of_an_old_torch_is_read(tmp_path, backbone):
     assert torch.equal(loaded.conv1.weight, state["conv1.weight"])
 
 
-def test_a_place_in_the_home_folder_is_written_from_there(offline, tmp_path, monkeypatch):
+def test_a_path_in_the_home_folder_is_shown_with_a_tilde(offline, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError, match=" ~/torch/hub/checkpoints/resnet18-f37072fd.pth"):
         build_backbone("imagenet")
 
 
-def test_auto_falls_back_to_random_aloud_and_on_synthetic_data_only(offline, capsys):
+def test_auto_falls_back_to_random_weights_with_a_warning_on_synthetic_data_only(offline, capsys):
     assert build_backbone("auto", synthetic=True)[1] == "random (seed 0)"
     assert "RANDOM" in capsys.readouterr().out
     with pytest.raises(UserError, match="synthetic"):

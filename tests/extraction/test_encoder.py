@@ -31,7 +31,7 @@ def frames(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def uneven_backbone():
-    """Random weights whose batch norm has statistics other than 0 and 1, as trained ones have."""
+    """Random weights with batch norm statistics other than 0 and 1, as trained weights have."""
     backbone, _ = build_backbone("random")
     torch.manual_seed(0)
     for part in backbone.modules():
@@ -46,7 +46,7 @@ def plainly(backbone, frames):
         return backbone(normalise(frames)).flatten(1)
 
 
-def test_in_fp32_features_are_those_of_the_backbone(uneven_backbone, frames):
+def test_fp32_features_match_the_backbone(uneven_backbone, frames):
     before = {name: value.clone() for name, value in uneven_backbone.state_dict().items()}
     fast = build_encoder(uneven_backbone)
     assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in fast.modules())
@@ -54,18 +54,18 @@ def test_in_fp32_features_are_those_of_the_backbone(uneven_backbone, frames):
     assert features.shape == (12, 512) and features.dtype == torch.float32
     assert torch.allclose(features, expected, rtol=1e-4, atol=1e-5)
     for name, value in uneven_backbone.state_dict().items():
-        assert torch.equal(value, before[name])  # it is a copy that was made fast
+        assert torch.equal(value, before[name])  # the original backbone is unchanged
 
 
-def test_in_bf16_the_cosine_to_fp32_is_0_9999(uneven_backbone, frames):
+def test_bf16_features_have_a_cosine_above_0_9999_to_fp32(uneven_backbone, frames):
     features = encode(build_encoder(uneven_backbone, precision="bf16"), frames)
     assert features.dtype == torch.float32
     cosine = torch.cosine_similarity(features, plainly(uneven_backbone, frames))
     assert cosine.min() > 0.9999
-    assert cosine.max() < 1 - 1e-7  # it was bf16 that computed
+    assert cosine.max() < 1 - 1e-7  # bf16 really was used
 
 
-def test_bf16_moves_a_trained_models_probabilities_by_less_than_0_005(tmp_path, backbone):
+def test_bf16_changes_a_trained_models_probabilities_by_at_most_0_005(tmp_path, backbone):
     data = write_data(tmp_path / "Data", (4, 2, 2), frames=4)
     tables = load_splits(data, seq_frames=4)
     sets = {}
@@ -82,7 +82,7 @@ def test_bf16_moves_a_trained_models_probabilities_by_less_than_0_005(tmp_path, 
         train_one_epoch(model, loader, optimizer, torch.nn.BCEWithLogitsLoss())
     labels = tables["test"]["label"].to_numpy()
     probs = {p: evaluate(model, sets[p, "test"])[1] for p in ("fp32", "bf16")}
-    assert probs["fp32"].max() - probs["fp32"].min() > 0.5  # it has learnt something
+    assert probs["fp32"].max() - probs["fp32"].min() > 0.5  # the model learned something
     assert 0 < np.abs(probs["fp32"] - probs["bf16"]).max() <= 0.005
     for name in ("accuracy", "f1", "confusion"):
         metrics = [compute_metrics(labels, probs[p])[name] for p in ("fp32", "bf16")]
@@ -91,7 +91,7 @@ def test_bf16_moves_a_trained_models_probabilities_by_less_than_0_005(tmp_path, 
 
 @pytest.fixture
 def own_pick(monkeypatch):
-    """Picks as it does for users, also where --pick forces the other tests."""
+    """The real has_native_bf16, even if --pick replaces it in the other tests."""
     monkeypatch.setattr(encoder, "has_native_bf16", has_native_bf16)
 
 
@@ -110,7 +110,7 @@ def test_auto_is_bf16_only_where_the_processor_has_it(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert pick_precision("auto", "cpu") == expected
     assert pick_precision("fp32", "cpu") == "fp32"
-    assert pick_precision("bf16", "cpu") == "bf16"  # slow or not: as asked for
+    assert pick_precision("bf16", "cpu") == "bf16"  # even if it is emulated and slow
 
 
 def test_auto_is_bf16_on_gpus_that_do_not_emulate_it_and_fp32_on_macs(own_pick, monkeypatch):
@@ -125,17 +125,17 @@ def test_auto_is_bf16_on_gpus_that_do_not_emulate_it_and_fp32_on_macs(own_pick, 
     assert isinstance(has_native_bf16("cpu"), bool)
 
 
-def test_another_precision_is_an_error_that_names_those_there_are():
+def test_an_unknown_precision_is_an_error_that_lists_the_choices():
     with pytest.raises(UserError, match="auto, fp32, bf16, not 'fp16'"):
         pick_precision("fp16", "cpu")
 
 
-def test_each_precision_has_a_folder_of_its_own(tmp_path, backbone):
+def test_each_precision_has_its_own_folder(tmp_path, backbone):
     one, other = (features_dir(tmp_path, backbone, p) for p in ("fp32", "bf16"))
     assert one != other and one.parent == other.parent
 
 
-def test_in_pools_features_are_the_same_bits_however_many_cores_there_are(uneven_backbone, frames):
+def test_pooled_features_are_bit_identical_for_any_number_of_cores(uneven_backbone, frames):
     fast = build_encoder(uneven_backbone)
     found = []
     for threads in (2, 1):
@@ -152,7 +152,7 @@ def test_no_frames_give_no_features(backbone):
     assert encode(build_encoder(backbone), empty).shape == (0, 512)
 
 
-def test_a_pool_computes_with_a_thread_a_core_and_leaves_torch_as_it_was(monkeypatch):
+def test_a_pool_uses_one_thread_per_core_and_restores_the_thread_counts(monkeypatch):
     torch.set_num_threads(2)
     blas = [about["num_threads"] for about in threadpool_info() if about["user_api"] == "blas"]
     with encoding_pool("cpu") as pool:
@@ -164,10 +164,10 @@ def test_a_pool_computes_with_a_thread_a_core_and_leaves_torch_as_it_was(monkeyp
     assert after == blas
     assert count_streams("cpu") == 2 and count_streams("mps") == 1
     monkeypatch.setattr(encoder.os, "cpu_count", lambda: 16)
-    assert count_streams("cuda") == 8  # cores that decode beside the GPU, no more
+    assert count_streams("cuda") == 8  # MOST_STREAMS, not one per core
 
 
-def test_a_pool_that_ends_in_an_error_leaves_torch_as_it_was():
+def test_a_pool_that_ends_in_an_error_restores_the_thread_count():
     torch.set_num_threads(2)
     with pytest.raises(KeyError), encoding_pool("cpu"):
         raise KeyError

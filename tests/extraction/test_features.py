@@ -18,7 +18,7 @@ from files import UserError
 from media.frames import read_sequence
 from model import RES_LSTM
 
-FRAMES = 4  # of a sequence here: all of them go through the backbone
+FRAMES = 4  # frames per sequence in these tests, because each goes through the backbone
 extract = partial(extract_features, seq_frames=FRAMES, precision="fp32")
 
 
@@ -34,7 +34,7 @@ def names():
 
 @pytest.fixture
 def encoded(monkeypatch):
-    """How many frames went through the backbone: a list that grows by one number a call."""
+    """A list of how many frames went through the backbone, one number per call."""
     calls, real = [], features_module.encode
 
     def counting(encoder, frames):
@@ -59,7 +59,7 @@ def test_logits_from_frames_and_from_cached_features_agree(data, names, model):
             assert cached[k][1] == frames[k][1]
 
 
-def test_each_sequence_has_one_file_of_views_frames_and_numbers(data, names, backbone):
+def test_each_sequence_has_one_file_of_shape_views_frames_512(data, names, backbone):
     folder = extract(data / "train", names, backbone)
     assert sorted(p.name for p in folder.glob("*.safetensors")) == [
         f"{name}.safetensors" for name in names
@@ -68,14 +68,14 @@ def test_each_sequence_has_one_file_of_views_frames_and_numbers(data, names, bac
     assert features.shape == (1, FRAMES, 512) and features.dtype == torch.float32
 
 
-def test_the_second_time_nothing_is_computed(data, names, backbone, encoded):
+def test_a_second_extraction_computes_nothing(data, names, backbone, encoded):
     extract(data / "train", names, backbone)
     assert encoded == [FRAMES] * 4
     extract(data / "train", names, backbone)
     assert encoded == [FRAMES] * 4
 
 
-def test_the_encoder_is_built_only_where_something_is_missing(data, names, backbone, monkeypatch):
+def test_the_encoder_is_built_only_if_features_are_missing(data, names, backbone, monkeypatch):
     extract(data / "train", names, backbone)
     monkeypatch.setattr(features_module, "build_encoder", None)
     extract(data / "train", names, backbone)
@@ -100,7 +100,7 @@ def test_a_changed_frame_is_computed_again_and_its_neighbours_are_not(
 def test_a_corrupt_feature_file_is_computed_again(data, names, backbone, encoded, harm):
     folder = extract(data / "train", names[:1], backbone)
     path = folder / "seq_00001.safetensors"
-    whole, features = path.read_bytes(), load_file(path)["features"].clone()  # it maps the file
+    whole, features = path.read_bytes(), load_file(path)["features"].clone()  # load_file maps it
     harmed = {
         "cut off": whole[:-100],
         "emptied": b"",
@@ -113,9 +113,7 @@ def test_a_corrupt_feature_file_is_computed_again(data, names, backbone, encoded
     assert torch.equal(load_file(path)["features"], features)
 
 
-def test_auto_keeps_features_of_the_precision_picked_and_computes_them_once(
-    data, names, backbone, encoded, pick
-):
+def test_auto_caches_features_of_the_chosen_precision(data, names, backbone, encoded, pick):
     for _ in range(2):
         folder = extract(data / "train", names[:1], backbone, precision="auto")
     assert folder == features_dir(data / "train", backbone, pick)
@@ -127,13 +125,13 @@ def test_auto_keeps_features_of_the_precision_picked_and_computes_them_once(
     assert_features_agree(found, expected, pick)
 
 
-def test_other_weights_have_a_folder_of_their_own(data, backbone):
+def test_other_weights_have_their_own_folder(data, backbone):
     other, _ = build_backbone("random")
     other.conv1.weight.data += 1
     assert features_dir(data / "train", backbone) != features_dir(data / "train", other)
 
 
-def test_a_killed_run_goes_on_where_it_was(data, names, backbone, encoded, monkeypatch):
+def test_a_killed_run_resumes(data, names, backbone, encoded, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -157,7 +155,7 @@ def test_a_killed_run_goes_on_where_it_was(data, names, backbone, encoded, monke
     assert not list(folder.glob(".*.part"))
 
 
-def test_unreadable_sequences_are_named_at_the_end_and_the_others_kept(data, names, backbone):
+def test_unreadable_sequences_are_named_at_the_end_and_the_others_saved(data, names, backbone):
     (data / "train" / "sequences" / "seq_00001" / "00002.jpg").write_bytes(b"")
     (data / "train" / "sequences" / "seq_00003" / "00002.jpg").unlink()
     with pytest.raises(UserError) as caught:
@@ -171,7 +169,7 @@ def test_unreadable_sequences_are_named_at_the_end_and_the_others_kept(data, nam
     assert kept == ["seq_00002", "seq_00004"]
 
 
-def test_a_full_disk_ends_in_a_clear_error_and_what_was_done_stays(
+def test_a_full_disk_is_a_clear_error_and_finished_files_stay(
     data, names, backbone, encoded, monkeypatch
 ):
     extract(data / "train", names[:2], backbone)
@@ -187,7 +185,7 @@ def test_a_full_disk_ends_in_a_clear_error_and_what_was_done_stays(
     assert kept == names[:2]
 
 
-def test_augmented_views_are_added_to_the_plain_one(data, names, backbone):
+def test_augmented_views_follow_the_original(data, names, backbone):
     plain = load_file(extract(data / "train", names[:1], backbone) / "seq_00001.safetensors")[
         "features"
     ]
@@ -198,7 +196,7 @@ def test_augmented_views_are_added_to_the_plain_one(data, names, backbone):
     assert not torch.allclose(views[1], views[0]) and not torch.allclose(views[1], views[2])
 
 
-def test_a_file_with_more_views_than_wanted_serves(data, names, backbone, encoded):
+def test_a_file_with_more_views_than_needed_is_used(data, names, backbone, encoded):
     folder = extract(data / "train", names[:2], backbone, views=2)
     encoded.clear()
     extract(data / "train", names[:2], backbone, views=1)
@@ -207,7 +205,7 @@ def test_a_file_with_more_views_than_wanted_serves(data, names, backbone, encode
     assert FeatureDataset(folder, table, views=1).features.shape == (2, 1, FRAMES, 512)
 
 
-def test_a_view_is_one_draw_for_all_its_frames_and_the_same_every_time():
+def test_a_view_has_one_random_change_for_all_frames_and_is_reproducible():
     picture = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, 224, 224), np.uint8))
     frames = picture.repeat(5, 1, 1, 1)
     torch.manual_seed(3)
@@ -219,7 +217,7 @@ def test_a_view_is_one_draw_for_all_its_frames_and_the_same_every_time():
     assert torch.equal(augment(frames, "seq_00001", 0), frames)
 
 
-def test_views_are_the_same_however_many_threads_draw_them():
+def test_views_are_the_same_for_any_number_of_threads():
     frames = torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)
     names = [f"seq_{k:05d}" for k in range(30)]
     torch.manual_seed(7)
@@ -229,7 +227,7 @@ def test_views_are_the_same_however_many_threads_draw_them():
     assert all(torch.equal(*pair) for pair in zip(drawn, expected, strict=True))
     after = torch.rand(1)
     torch.manual_seed(7)
-    assert torch.equal(after, torch.rand(1))  # and leave everybody else's draws alone
+    assert torch.equal(after, torch.rand(1))  # the global generator is unchanged
 
 
 def test_training_draws_from_all_views(data, names, backbone):
@@ -240,7 +238,7 @@ def test_training_draws_from_all_views(data, names, backbone):
     assert len(drawn) == 2
 
 
-def test_missing_features_are_an_error_that_says_what_to_do(data, tmp_path):
+def test_missing_features_are_an_error_with_a_remedy(data, tmp_path):
     with pytest.raises(UserError, match="run extract_features again"):
         FeatureDataset(tmp_path, load_splits(data, seq_frames=FRAMES)["train"])
 
@@ -250,11 +248,11 @@ def test_the_command_computes_labelled_and_unlabelled_sequences(data, capsys):
     options = ["--weights", "random", "--seq-frames", str(FRAMES)]
     with pytest.raises(SystemExit, match="^1$"):
         run_command(lambda: command.main([*options, str(data / "test"), str(data / "nothing")]))
-    assert "nothing is not there" in capsys.readouterr().err
+    assert f"no such folder: {data / 'nothing'}" in capsys.readouterr().err
     assert len(list((data / "test" / "features").glob("*/*.safetensors"))) == 3
 
 
-def test_gradients_of_the_head_are_the_same_by_both_ways(data, names, backbone):
+def test_gradients_from_frames_and_from_cached_features_agree(data, names, backbone):
     table = load_splits(data, seq_frames=FRAMES)["train"].head(1)
     folder = extract(data / "train", names[:1], backbone)
     gradients = []

@@ -13,7 +13,7 @@ def conv_of(C, K, seed=0):
 
 
 def in_doubles(conv, x):
-    """The convolution by PyTorch in float64: what both ways of float32 come near to."""
+    """The convolution by PyTorch in float64, as the reference."""
     y = nn.functional.conv2d(x.double(), conv.weight.double(), conv.bias.double(), padding=1)
     return y.float()
 
@@ -25,13 +25,13 @@ def in_doubles(conv, x):
         (2, 128, 128, 28, 28),
         (2, 256, 256, 14, 14),
         (3, 512, 512, 7, 7),
-        (1, 3, 5, 1, 1),  # and others: smaller than a tile, not multiples of it, not square
+        (1, 3, 5, 1, 1),  # smaller than a tile, not a multiple of it, not square
         (2, 4, 2, 5, 9),
         (1, 1, 1, 4, 4),
         (7, 8, 16, 3, 13),
     ],
 )
-def test_it_is_the_convolution_whatever_the_size(N, C, K, H, W):
+def test_it_matches_the_convolution_for_any_size(N, C, K, H, W):
     conv = conv_of(C, K)
     x = torch.randn(N, C, H, W)
     with torch.inference_mode():
@@ -42,7 +42,7 @@ def test_it_is_the_convolution_whatever_the_size(N, C, K, H, W):
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_it_is_about_as_exact_as_the_direct_convolution():
+def test_its_error_against_float64_is_small():
     conv, x = conv_of(256, 256), torch.randn(4, 256, 14, 14).relu()
     with torch.inference_mode():
         exact = in_doubles(conv, x)
@@ -51,7 +51,7 @@ def test_it_is_about_as_exact_as_the_direct_convolution():
     assert error < 1e-4
 
 
-def test_what_is_added_and_relu_come_after_the_convolution():
+def test_addition_and_relu_come_after_the_convolution():
     conv = conv_of(6, 6)
     x, shortcut = torch.randn(2, 6, 10, 7), torch.randn(2, 6, 10, 7)
     with torch.inference_mode():
@@ -62,8 +62,8 @@ def test_what_is_added_and_relu_come_after_the_convolution():
         assert torch.allclose(fast(x, relu=True), in_doubles(conv, x).relu(), atol=1e-5)
 
 
-def test_values_that_are_not_numbers_stay_where_the_convolution_has_them():
-    """A frame cannot make them; broken weights can, and must not turn into plausible features."""
+def test_nan_inputs_give_nan_outputs():
+    """Frames cannot cause NaN, but broken weights can; they must not give plausible features."""
     conv, x = conv_of(3, 3), torch.zeros(2, 3, 8, 8)
     x[0, 0, 0, 0] = float("nan")
     with torch.inference_mode():
@@ -72,12 +72,12 @@ def test_values_that_are_not_numbers_stay_where_the_convolution_has_them():
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_block_is_the_residual_block(stride):
+def test_a_block_matches_the_residual_block(stride):
     torch.manual_seed(0)
     shortcut = nn.Conv2d(8, 12, 1, stride) if stride == 2 else None
     block = BasicBlock(8 if stride == 2 else 12, 12, stride, shortcut).eval()
     block.bn1, block.bn2 = nn.Identity(), nn.Identity()
-    for name in ("conv1", "conv2"):  # as build_encoder makes them, with a bias
+    for name in ("conv1", "conv2"):  # with a bias, as build_encoder makes them
         old = getattr(block, name)
         setattr(block, name, nn.Conv2d(old.in_channels, old.out_channels, 3, old.stride, padding=1))
     x = torch.randn(2, 8 if stride == 2 else 12, 14, 14)
@@ -88,7 +88,7 @@ def test_a_block_is_the_residual_block(stride):
 
 
 @pytest.mark.parametrize(("N", "H", "W"), [(3, 224, 224), (1, 8, 8), (2, 16, 40)])
-def test_the_stem_is_convolution_relu_and_maximum_of_pixels_less_the_centre(N, H, W):
+def test_the_stem_matches_convolution_relu_and_max_pool(N, H, W):
     torch.manual_seed(0)
     conv = nn.Conv2d(3, 64, 7, 2, 3)
     centre = torch.tensor([123.7, 116.3, 103.5])
@@ -98,5 +98,5 @@ def test_the_stem_is_convolution_relu_and_maximum_of_pixels_less_the_centre(N, H
         values = pixels.double() - centre.view(3, 1, 1)
         expected = nn.functional.max_pool2d(conv.double()(values).relu(), 3, 2, 1).float()
     assert y.shape == expected.shape and y.dtype == torch.float32
-    assert torch.allclose(y, expected, rtol=1e-5, atol=1e-3)  # of values of about 100
+    assert torch.allclose(y, expected, rtol=1e-5, atol=1e-3)  # the values are about 100
     assert y.is_contiguous(memory_format=torch.channels_last)

@@ -1,10 +1,11 @@
-"""Made the files beside it, at commit 66a35da, before the modules moved into folders.
+"""The script that made the files in this folder, at commit 66a35da.
 
-    git checkout 66a35da && python make.py FOLDER        # with this file copied into the root
+    git checkout 66a35da && python make.py FOLDER        # after copying this file to the root
 
-A model with a fitted detection, the features of two sequences in two precisions, and a match with
-its detected rallies. The weights follow short patterns, so that the 45 MB of the model pack into a
-few kB; expected.json holds what that commit said of it all. Numbered frames are SYNTHETIC.
+That commit is from before the modules moved into folders. The files are a model with a fitted
+detection, the features of two sequences in two precisions, and a match with its detected rallies.
+The weights repeat short patterns, so that the 45 MB of the model compress to a few kB.
+expected.json holds the results of that commit. The numbered frames are SYNTHETIC.
 """
 
 import json

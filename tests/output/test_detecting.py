@@ -182,7 +182,7 @@ def test_one_bad_file_does_not_stop_the_others(fitted, match, tmp_path, capsys):
 def test_a_folder_without_videos_and_a_missing_model_are_named(fitted, tmp_path, capsys):
     assert detect(tmp_path, "--model", fitted[0]) == 1
     assert f"{tmp_path}: no video file in this folder" in capsys.readouterr().err
-    with pytest.raises(UserError, match=r"no file .*none\.pth"):
+    with pytest.raises(UserError, match=r"no such file: .*none\.pth"):
         detect(tmp_path, "--model", tmp_path / "none.pth")
 
 

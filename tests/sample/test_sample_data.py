@@ -1,4 +1,4 @@
-"""What the sample data set promises: drawn once, collected like real video, labelled from truth."""
+"""The sample data set is drawn once, collected like real video, and labelled from ground truth."""
 
 import json
 import shutil
@@ -12,12 +12,12 @@ from files import UserError
 from sample import data_set
 from sample.data_set import build_sample, data_or_sample, label_from_truth
 
-SMALL = {"train": [(1, 8)], "validation": [(6, 8)], "test": [(8, 8)]}  # 4 sequences a split
+SMALL = {"train": [(1, 8)], "validation": [(6, 8)], "test": [(8, 8)]}  # 4 sequences per split
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """The small sample, as build_sample leaves it: of a match of 8 s a split."""
+    """The small sample that build_sample made: one match of 8 s per split."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data_set, "MATCHES", SMALL)
         return build_sample(tmp_path_factory.mktemp("drawn") / "sample")
@@ -25,13 +25,13 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture
 def small(monkeypatch):
-    """build_sample makes the small sample."""
+    """Lets build_sample make the small sample."""
     monkeypatch.setattr(data_set, "MATCHES", SMALL)
 
 
 @pytest.fixture
 def without_drawing(drawn, monkeypatch):
-    """Videos are copied from the sample drawn before, so that a test need not draw its own."""
+    """Copies the videos of `drawn` instead of drawing them again."""
 
     def copy(jobs):
         for path, *_ in jobs:
@@ -44,7 +44,7 @@ def without_drawing(drawn, monkeypatch):
     monkeypatch.setattr(data_set, "draw_matches", copy)
 
 
-def test_the_sample_is_5_2_and_3_matches_of_600_sequences_200_of_them_for_testing():
+def test_the_sample_has_10_matches_and_up_to_600_sequences():
     matches = data_set.MATCHES
     assert [len(matches[split]) for split in ("train", "validation", "test")] == [5, 2, 3]
     seeds = [seed for split in matches.values() for seed, _ in split]
@@ -58,7 +58,7 @@ def test_the_sample_is_5_2_and_3_matches_of_600_sequences_200_of_them_for_testin
     assert sequences["test"] >= 200 and 500 <= sum(sequences.values()) <= 600
 
 
-def test_without_data_a_sample_is_made_that_reads_like_any_data_set(
+def test_without_data_a_sample_is_made_that_load_splits_accepts(
     small, without_drawing, tmp_path, capsys
 ):
     folder, synthetic = data_or_sample(tmp_path)
@@ -69,7 +69,7 @@ def test_without_data_a_sample_is_made_that_reads_like_any_data_set(
     assert "real matches" in json.loads((folder / "sample.json").read_text())["about"]
 
 
-def test_making_it_again_changes_nothing(small, drawn, tmp_path):
+def test_building_the_sample_again_changes_nothing(small, drawn, tmp_path):
     folder = shutil.copytree(drawn, tmp_path / "sample")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     build_sample(folder)
@@ -79,7 +79,7 @@ def test_making_it_again_changes_nothing(small, drawn, tmp_path):
     }
 
 
-def test_a_killed_build_goes_on_where_it_was(small, without_drawing, tmp_path, monkeypatch):
+def test_a_killed_build_resumes(small, without_drawing, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(data_set, "label_from_truth", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -93,30 +93,30 @@ def test_a_killed_build_goes_on_where_it_was(small, without_drawing, tmp_path, m
 
 def test_a_sample_of_another_version_is_refused(small, tmp_path):
     (tmp_path / "sample.json").write_text('{"version": 0, "complete": true}')
-    with pytest.raises(UserError, match="delete it, run again"):
+    with pytest.raises(UserError, match="version 0, .* delete the folder and run again"):
         build_sample(tmp_path)
 
 
-def test_data_that_a_person_has_begun_is_never_covered_up(small, tmp_path):
+def test_existing_data_is_used_instead_of_the_sample(small, tmp_path):
     write_data(tmp_path, counts=(1, 1, 1))
     assert data_or_sample(tmp_path) == (tmp_path, False)
     assert not (tmp_path / "sample").exists()
 
 
-def test_a_sample_is_never_made_over_other_data(small, tmp_path):
+def test_a_sample_never_overwrites_other_data(small, tmp_path):
     write_data(tmp_path, counts=(1, 1, 1))
     before = (tmp_path / "train" / "train.csv").read_bytes()
-    with pytest.raises(UserError, match="holds data that is no sample"):
+    with pytest.raises(UserError, match="holds data that is not the sample"):
         build_sample(tmp_path)
     assert (tmp_path / "train" / "train.csv").read_bytes() == before
 
 
-def test_a_mistyped_folder_is_no_reason_to_make_a_sample(tmp_path):
-    with pytest.raises(UserError, match="mistyped"):
+def test_a_mistyped_folder_is_an_error_and_makes_no_sample(tmp_path):
+    with pytest.raises(UserError, match="no such folder: .*Dta .check the spelling"):
         data_or_sample(tmp_path / "Dta")
 
 
-def test_a_sequence_is_a_rally_when_at_least_half_of_it_lies_inside_one(tmp_path):
+def test_a_sequence_is_labelled_rally_if_at_least_half_of_it_is(tmp_path):
     starts = [4.4, 4.5, 5.0, 9.5, 9.6, 19.7]
     (tmp_path / "test").mkdir()
     (tmp_path / "videos").mkdir()
@@ -127,4 +127,4 @@ def test_a_sequence_is_a_rally_when_at_least_half_of_it_lies_inside_one(tmp_path
     truth.to_csv(tmp_path / "videos" / "m.csv", index=False)
     label_from_truth(tmp_path, "test")
     labels = pd.read_csv(tmp_path / "test" / "test.csv")["label"].tolist()
-    assert labels == [0, 1, 1, 1, 0, 1]  # the last: 0.2 s of one rally and 0.4 s of the next
+    assert labels == [0, 1, 1, 1, 0, 1]  # the last has 0.2 s of one rally and 0.4 s of the next

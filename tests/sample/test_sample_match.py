@@ -1,4 +1,4 @@
-"""What the synthetic broadcast promises: its script, its file, its sound and its truth."""
+"""Tests of the synthetic broadcast: its script, video, sound and ground truth."""
 
 import subprocess
 from fractions import Fraction
@@ -21,7 +21,7 @@ def seconds_of(script, kinds):
 
 
 def rally_shares(scripts):
-    """(rallies of all time, rallies of the main camera's time)."""
+    """(share of rallies in the whole time, share of rallies in the main camera's time)."""
     total = sum(script[-1].end_sec for script in scripts)
     rally = sum(seconds_of(script, ["rally"]) for script in scripts)
     return rally / total, rally / sum(seconds_of(script, ["rally", "court"]) for script in scripts)
@@ -89,7 +89,7 @@ def test_the_camera_shows_the_court_before_a_rally_and_stays_2_to_4_s_after_it(s
             assert [other.kind for other in script[k + 3 : k + 4]] not in (["court"], ["rally"])
 
 
-def test_the_board_changes_by_one_point_1_to_2_s_after_each_rally(scripts):
+def test_the_board_shows_one_more_point_1_to_2_s_after_each_rally(scripts):
     for script in scripts.values():
         for k, scene in enumerate(script):
             if scene.kind == "rally":
@@ -103,14 +103,14 @@ def test_the_board_changes_by_one_point_1_to_2_s_after_each_rally(scripts):
                 assert scene.board == script[k - 1].board
 
 
-def test_matches_are_joined_at_their_start_or_anywhere_before_the_end(scripts):
+def test_scripts_begin_at_the_start_or_in_the_middle_of_a_match(scripts):
     starts = [script[0].board for script in scripts.values()]
     new = [(board.games, board.score) == ((), (0, 0)) for board in starts]
     assert 0.2 < np.mean(new) < 0.45
     assert sum(len(board.games) == 1 for board in starts) > 10
 
 
-def test_games_end_at_21_two_ahead_or_at_30_and_matches_after_two_games_won():
+def test_games_end_at_21_with_a_lead_of_two_or_at_30_and_matches_after_two_games_won():
     rng, board, finished = np.random.default_rng(0), Board(), set()
     for _ in range(20000):
         board = win_point(board, int(rng.integers(2)))
@@ -129,7 +129,7 @@ def test_games_end_at_21_two_ahead_or_at_30_and_matches_after_two_games_won():
     assert next_serve(win_point(Board(score=(29, 29)), 1)) == Board(((29, 30),), server=1)
 
 
-def test_boards_lie_in_four_corners_in_three_sizes_and_inside_the_picture():
+def test_boards_are_in_four_corners_in_three_sizes_and_inside_the_picture():
     assert len({(design.right, design.bottom) for design in DESIGNS}) == 4
     assert len({design.size for design in DESIGNS}) >= 3
     assert {design.games for design in DESIGNS} == {True, False}
@@ -139,11 +139,11 @@ def test_boards_lie_in_four_corners_in_three_sizes_and_inside_the_picture():
         for design in DESIGNS:
             picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             panel, place = draw_panel(design, look, board)
-            picture[place] = panel  # fails where it does not fit
+            picture[place] = panel  # raises if the panel does not fit
             assert not picture[middle].any()
 
 
-def test_the_drawn_board_says_the_score(match):
+def test_the_drawn_board_shows_the_score(match):
     path, script = match
     frames, look = decode(path), draw_look(np.random.default_rng([3, 2]))
     boards = {scene.board for scene in script}
@@ -159,7 +159,7 @@ def test_the_drawn_board_says_the_score(match):
         assert min(errors, key=errors.get) == scene.board and errors[scene.board] < 12
 
 
-def test_calling_every_court_view_a_rally_stays_below_85_percent(scripts):
+def test_court_view_alone_predicts_rallies_with_an_accuracy_of_about_73_percent(scripts):
     right = []
     for script in scripts.values():
         for second in range(120):
@@ -174,7 +174,7 @@ def test_calling_every_court_view_a_rally_stays_below_85_percent(scripts):
     assert 0.68 < np.mean(right) < 0.78  # script.py's docstring says 0.73
 
 
-def test_same_seed_same_pixels_other_seed_other_pixels(tmp_path):
+def test_the_same_seed_gives_the_same_pixels_and_another_seed_gives_others(tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         draw_match(tmp_path / f"{name}.mp4", seed, duration_sec=5, fps=25)
     a, b, c = (decode(tmp_path / f"{name}.mp4") for name in "abc")
@@ -182,7 +182,7 @@ def test_same_seed_same_pixels_other_seed_other_pixels(tmp_path):
     assert min(cv2.absdiff(a[k], c[k]).mean() for k in range(0, len(a), 25)) > 5
 
 
-def test_file_is_h264_and_aac_with_the_asked_rate_size_and_frames(match):
+def test_the_file_is_h264_and_aac_with_the_given_rate_size_and_frames(match):
     path, _ = match
     about = subprocess.run(
         [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path)], capture_output=True, text=True
@@ -200,7 +200,7 @@ def test_29_97_means_the_broadcast_rate(tmp_path):
     assert fps == pytest.approx(30000 / 1001, abs=1e-6)
 
 
-def test_without_a_rate_the_seed_draws_one_of_four(tmp_path):
+def test_without_a_rate_the_seed_picks_one_of_four(tmp_path):
     draw_match(tmp_path / "a.mp4", seed=8, duration_sec=1)
     fps = cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FPS)
     assert min(abs(fps - float(rate)) for rate in FRAME_RATES) < 1e-3
@@ -229,7 +229,7 @@ def test_truth_csv_lists_the_rallies(match):
     ]
 
 
-def test_points_csv_says_the_score_before_each_rally_and_who_wins_it(match):
+def test_points_csv_lists_the_score_before_each_rally_and_its_winner(match):
     path, script = match
     points = pd.read_csv(path.with_suffix(".points.csv"))
     assert list(points.columns) == ["start_sec", "end_sec", "game", "score_a", "score_b", "winner"]
@@ -258,12 +258,12 @@ def test_rallies_move_the_picture_more_than_the_court_view_without_play(tmp_path
     assert np.mean(moved["rally"]) > 1.5 * np.mean(moved["court"])
 
 
-def test_a_missing_folder_is_said_so(tmp_path):
-    with pytest.raises(UserError, match="there is no folder .*missing"):
+def test_a_missing_folder_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(UserError, match="no such folder: .*missing .make it first"):
         draw_match(tmp_path / "missing" / "a.mp4", seed=1, duration_sec=3)
 
 
-def test_a_failing_ffmpeg_is_an_error_and_leaves_no_file(tmp_path):
-    (tmp_path / "a.mp4.part").mkdir()  # in the place of the file that ffmpeg writes
+def test_a_failing_ffmpeg_is_an_error(tmp_path):
+    (tmp_path / "a.mp4.part").mkdir()  # a folder where ffmpeg wants to write its file
     with pytest.raises(UserError, match="ffmpeg could not write .*a.mp4.part"):
         encode(tmp_path / "a.mp4.part", [], Fraction(25), np.zeros(48000, np.int16), 23)
