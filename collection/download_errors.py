@@ -4,7 +4,7 @@ import errno
 import http.client
 from urllib.error import HTTPError
 
-BY_HAND = "download it with another program and pass the file (README: Your own data)"
+BY_HAND = "download it with another program and pass the file (see docs/collecting.md)"
 BOT = (
     "YouTube thinks that this computer is a bot: wait an hour, use another network, "
     f"run pip install -U pytubefix, or {BY_HAND}"

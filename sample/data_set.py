@@ -48,7 +48,7 @@ def data_or_sample(data_dir: str | Path) -> tuple[Path, bool]:
     if not data_dir.is_dir() and data_dir != DEFAULT_DATA:
         raise UserError(f"no such folder: {data_dir} (check the spelling)")
     if not has_data(data_dir):
-        print(f"No data in {data_dir}/train: using the SYNTHETIC sample in {data_dir / 'sample'}.")
+        print(f"No data in {data_dir}: using the SYNTHETIC sample in {data_dir / 'sample'}.")
         data_dir = build_sample(data_dir / "sample")
     return data_dir, is_synthetic(data_dir)
 
