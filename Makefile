@@ -30,7 +30,7 @@ label: $(STAMP)  ## Label in the browser (ARGS="--match final.mp4")
 detect: $(STAMP)  ## Find rallies (ARGS="final.mp4 --model best_model.pth")
 	$(BIN)/python detecting_rallies.py $(ARGS)
 
-lint: $(TEST_STAMP)  ## Check form, imports and the scripts of the pages
+lint: $(TEST_STAMP)  ## Check formatting, imports and the scripts of the pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/tach check
@@ -44,7 +44,7 @@ test: lint  ## Lint, then run all tests but those of test-cluster
 test-cluster: $(TEST_STAMP)  ## Kill parts of a Ray cluster on this machine
 	$(BIN)/python -m pytest -m cluster $(ARGS)
 
-bench: $(STAMP)  ## Time the experiment against the original study's way
+bench: $(STAMP)  ## Compare the experiment's speed with the study's method
 	$(BIN)/python benchmarks/experiment.py $(ARGS)
 
 bench-extraction: $(TEST_STAMP)  ## Time several ways to run the backbone
@@ -65,7 +65,7 @@ bench-damage: $(STAMP)  ## Count exact and wrong sequences from damaged files
 bench-labeling: $(TEST_STAMP)  ## Time the labelling page in Chromium
 	$(BIN)/python benchmarks/labeling.py $(ARGS)
 
-bench-detecting: $(STAMP)  ## Measure detection on drawn matches
+bench-detecting: $(STAMP)  ## Measure detection on synthetic matches
 	$(BIN)/python benchmarks/detecting.py $(ARGS)
 
 clean:  ## Remove .venv and caches; data and runs stay

@@ -18,7 +18,7 @@ ADDRESS = re.compile(r"auto|local|(ray://)?[^/:\s]+:\d+")  # of a Ray cluster
 def run_command(main: Callable[[], int]) -> None:
     """Runs main and exits with its code.
 
-    A UserError prints one line on stderr and exits with 1, Ctrl-C with 130.
+    A UserError prints its message on stderr and exits with 1, Ctrl-C with 130.
     """
     try:
         sys.exit(main())
@@ -82,7 +82,7 @@ def split_address(ray: str | None, names: list[str]) -> tuple[str | None, list[s
     """(address, names) of `--ray [ADDRESS] NAME ...`.
 
     argparse takes the word after --ray for the address. A word that is no address goes back to the
-    front of the names. Raises UserError if it is no file or folder either.
+    front of the names. Raises UserError unless it contains a / or exists.
     """
     if not ray or ADDRESS.fullmatch(ray):
         return ray, names

@@ -1,4 +1,4 @@
-"""Read and check the data set on disk; SequenceDataset and FeatureDataset serve it to PyTorch.
+"""Read and check the data set on disk; SequenceDataset and FeatureDataset load it for PyTorch.
 
     python dataset.py [Data] [--seq-frames N] [--deep]   # summarise it and list every problem
 

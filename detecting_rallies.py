@@ -98,8 +98,8 @@ def fit(options: argparse.Namespace) -> int:
     )
     f1 = summary["mean"]["iou"]["0.5"]["f1"]
     print(
-        f"saved the fit in {options.model}. F1 at IoU 0.5 on the validation matches, which also "
-        f"chose it: mean {f1:.3f}, worst match {summary['worst']['f1']:.3f}"
+        f"saved the fit in {options.model}. F1 at IoU 0.5 on validation (the same matches chose "
+        f"the settings): mean {f1:.3f}, worst match {summary['worst']['f1']:.3f}"
     )
     return 0
 
@@ -166,7 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SEC",
         help="shortest break in seconds (default: as fitted)",
     )
-    add("--windows", action="store_true", help="classify single windows, without temporal head")
+    add("--windows", action="store_true", help="classify single windows, without the temporal head")
     add(
         "--hop-sec",
         type=positive(float),

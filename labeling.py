@@ -54,7 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--split",
         choices=SPLITS,
         metavar="SPLIT",
-        help="train, validation or test (default: the first with unlabelled sequences)",
+        help="train, validation or test (default: the first with work to do; "
+        "all for --agreement and --from-match)",
     )
     add("--review", action="store_true", help="go through the labelled sequences again")
     add(

@@ -78,9 +78,9 @@ def logistic_baseline(
 ) -> np.ndarray:
     """Probabilities (N,) of a logistic regression on each sequence's mean feature vector (512,).
 
-    It sees what a second looks like on average, not the order of its frames; with a frame, that
-    one alone. C is small (strong regularisation) because there are more features than a few
-    hundred sequences can determine.
+    It sees what a second looks like on average, not the order of its frames; with `frame`,
+    only that frame's vector. C is small (strong regularisation) because there are more features
+    than a few hundred sequences can determine.
     """
 
     def pick(features: torch.Tensor) -> torch.Tensor:  # (B, T, D) -> (B, D)
@@ -96,7 +96,7 @@ def logistic_baseline(
 
 
 def majority_baseline(train_set: FeatureDataset, test_set: FeatureDataset) -> np.ndarray:
-    """The training split's commoner class, as probability 0 or 1 for each test sequence (N,)."""
+    """The training split's majority class, as probability 0 or 1 for each test sequence (N,)."""
     return np.full(len(test_set), float(train_set.table["label"].mean() > 0.5))
 
 

@@ -105,7 +105,7 @@ def execute_in_place() -> None:
 def strip_outputs(notebook: nbformat.NotebookNode) -> None:
     """Removes from an executed notebook what a reader does not need; pictures become JPEGs.
 
-    That is: paths and times of this machine, progress bars, and empty lines.
+    These are paths and times of this machine, progress bars, and outputs that are then empty.
     """
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)  # paths and times of this machine

@@ -13,7 +13,7 @@ from annotation.labels import labels_held, read_class_names, read_labels, read_l
 from files import labels_path
 
 REPEAT_SHARE = 0.05  # the share of answers that are asked a second time, unannounced
-REPEAT_AFTER = 20  # at least so many answers later, so that the first is not just remembered
+REPEAT_AFTER = 20  # fewest answers in between, so that the first is not just remembered
 
 
 @dataclass(frozen=True)

@@ -238,7 +238,7 @@ def read_state(work: Labelling, query: dict) -> dict:
     elif work.order == "review":
         names = most_disputed_first(names, known, probs)
     if work.probs and not probs:
-        problems.append(f"sorted by name, without the model: {WHY_TRAIN_ONLY}")
+        problems.append(f"sorted by name; {WHY_TRAIN_ONLY}")
     rates = read_sources(split_dir)[["sequence", "fps"]].itertuples(index=False, name=None)
     counts = Counter(count_frames(split_dir / "sequences" / name) for name in names[:9])
     return {

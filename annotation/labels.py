@@ -52,7 +52,9 @@ def list_sequences(split_dir: Path) -> tuple[list[str], list[str]]:
     except FileNotFoundError:
         return [], [f"no such folder: {split_dir / 'sequences'}; run collecting_data.py first"]
     except OSError as error:
-        raise UserError(f"{split_dir / 'sequences'}: {error.strerror or error}") from error
+        raise UserError(
+            f"cannot read {split_dir / 'sequences'}: {error.strerror or error}"
+        ) from error
     odd = [n for n in names if n != n.strip() or not n.isprintable()]
     why = "its name has outer spaces or unprintable characters; rename it"
     problems = [f"skipped the folder {ascii(name)}: {why}" for name in odd]
@@ -135,7 +137,7 @@ def _apply(split_dir: Path, rows: list[tuple[str, str]], changes: list[Change]) 
     for sequence, label in rows:
         if sequence not in new:
             kept.append((sequence, label))
-        elif sequence in left:  # the first row gets the new label, further rows go
+        elif sequence in left:  # the first row gets the new label, other rows are dropped
             kept.append((sequence, left.pop(sequence)))
     kept += left.items()
     kept = [row for row in kept if row[1] or row[0] not in new]

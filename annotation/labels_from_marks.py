@@ -1,7 +1,7 @@
 """Labels collected sequences from the marks of the match that they come from.
 
-A sequence gets label 1 if at least half of it lies inside rallies. Manual labels, which a person
-gave, are kept. Imports no torch.
+A sequence gets label 1 if at least half of it lies inside rallies. Labels that do not come
+from marks are kept. Imports no torch.
 """
 
 import sys
@@ -62,9 +62,10 @@ def label_from_matches(
     """Labels the sequences of one marked match (video), or of all; manual labels are kept.
 
     until_sec is how far the match is marked: only sequences that end by then are labelled, and
-    labels that earlier marks gave to later ones are removed. None means to the end of the match,
-    but a match without any rally is labelled only if until_sec is given. Raises UserError, before
-    anything is labelled, if there are no marks or if marks could belong to two videos.
+    labels that earlier marks gave to later ones are removed. None means to the end of the match.
+    But of a match without any rally, None means the start: labels of earlier marks are removed, and
+    nothing is labelled. Raises UserError, before anything is labelled, if there are no marks or if
+    marks could belong to two videos.
     """
     sources = {split: read_sources(data_dir / split) for split in SPLITS}
     matches = _collected_matches(data_dir, video, sources)
@@ -169,13 +170,13 @@ def print_labels_from_marks(
         )
         if result.taken_back:
             labels = _count(result.taken_back, "label")
-            print(f"  removed {labels} from earlier marks, after the end of the marked part")
+            print(f"  removed {labels} that earlier marks gave after the last marked second")
         if not result.rallies:
             print("  no rally is marked; if the match has none, give its length: --until-sec SEC")
         if result.after_last and until_sec is None:
             print(
-                f"  {result.after_last} of them after the last rally, labelled {names[0]}; if the "
-                "match is not marked to its end, give the last marked second: --until-sec SEC"
+                f"  {result.after_last} of them came after the last rally and got {names[0]}; if "
+                "the match is not marked to its end, give the last marked second: --until-sec SEC"
             )
         if result.straddling:
             print(f"  a rally starts or ends in: {', '.join(result.straddling)}")

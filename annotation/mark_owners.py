@@ -32,8 +32,8 @@ class MarkOwners:
         """The one of these videos (by video_name) that a table belongs to, or None.
 
         It is the video noted in marked.csv. Without it among these videos, it is the only one with
-        the table's name, unless the file of the noted video still exists. Raises UserError if two
-        have the table's name.
+        the table's name, unless the file of the noted video still exists and cannot be this
+        video after a move. Raises UserError if two have the table's name.
         """
         namesakes = {video_key(video): video for video in videos if match_name(video) == table}
         noted = self.video_by_table.get(table)
@@ -51,7 +51,7 @@ class MarkOwners:
         return only if self._may_have_moved(only, noted) else None
 
     def _may_have_moved(self, video: str, noted: str) -> bool:
-        """Whether the noted file can be this video after a move: video is gone, the size fits."""
+        """Whether the noted file can be this video, moved: no file of this name, equal sizes."""
         if (self.data_dir / video).exists():
             return False
         sizes = rows_of(self.records, video)["bytes"]
@@ -115,7 +115,7 @@ def _note_owner(path: Path, table: str, video: str) -> None:
 
 
 def tables_by_video(data_dir: Path, videos: list[str]) -> dict[str, Path]:
-    """{video: path of the table of its marks} of the marked ones among these (by video_name).
+    """{video: path of the table of its marks} for the marked videos among `videos` (video_name).
 
     Raises UserError if a table could belong to two of them.
     """

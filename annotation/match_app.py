@@ -141,7 +141,7 @@ async def send_video(match: Match, request: Request) -> Response:
 
 
 def find_neighbour(match: Match, query: dict) -> dict:
-    """{sec}: the timestamp of the frame that is `frames` after the one on screen at `sec`."""
+    """{sec}: timestamp of the frame `frames` after (negative: before) the one at `sec`, clamped."""
     try:
         sec, frames = float(query["sec"]), int(query["frames"])
     except (KeyError, ValueError) as error:

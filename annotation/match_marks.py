@@ -51,7 +51,7 @@ def check_marks(marks: Marks, duration_sec: float = float("inf")) -> None:
     """
     for start, end in marks:
         if start < 0:
-            raise UserError(f"the rally from {start:.3f} to {end:.3f} s starts before the match")
+            raise UserError(f"the rally from {start:.3f} to {end:.3f} s starts before 0 s")
         if not start < end:
             raise UserError(f"the rally from {start:.3f} to {end:.3f} s must end after its start")
     ordered = sorted(marks)

@@ -30,7 +30,8 @@ def serve(work: Labelling, routes: list[Route], doing: str, port: int | None, br
         if port is None and actual_port != PORT:
             print(f"port {PORT} is in use; using port {actual_port}", file=sys.stderr)
         address = f"http://{LOCAL}:{actual_port}/"
-        print(f"{doing}: {address}\npress Ctrl-C to stop; answers are saved as you give them")
+        print(f"{doing}: {address}")
+        print("press Ctrl-C to stop; everything the page shows as saved is on disk")
         sys.stdout.flush()
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -71,8 +71,8 @@ def check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: 
     folders = {path.name for path in sequence_folders(split_dir)}
     if not csv.is_file():
         missing = (
-            f"{csv.name} is missing; label the {len(folders)} sequences with labeling.py, or write "
-            "a table sequence,label with labels 0 and 1"
+            f"{csv.name} is missing; label the sequences (here: {len(folders)}) with labeling.py, "
+            "or write a table sequence,label with labels 0 and 1"
         )
         return SplitCheck(empty, [missing])
     try:

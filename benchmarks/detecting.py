@@ -63,11 +63,11 @@ def draw_splits(folder: Path, sizes: dict[str, tuple[int, int]]) -> dict[str, li
 
 def run_seed(model: Path, paths: dict[str, list[Path]], every: int, seed: int) -> dict:
     """Trains and fits a head with this seed; returns `summarise` of the test matches, and more."""
-    learnt = {
+    marked = {
         split: [(path, read_marks(path.with_suffix(".csv"))) for path in paths[split]]
         for split in ("train", "validation")
     }
-    fit = fit_detector(load_detector(model), learnt, HeadConfig(every=every), seed)
+    fit = fit_detector(load_detector(model), marked, HeadConfig(every=every), seed)
     update_checkpoint(model, "detection", fit.detection)
     detector, measured = load_detector(model), {}
     for path in paths["test"]:

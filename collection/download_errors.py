@@ -4,7 +4,7 @@ import errno
 import http.client
 from urllib.error import HTTPError
 
-BY_HAND = "download it with another program and pass the file (see docs/collecting.md)"
+BY_HAND = "download the video with another program and pass the file (see docs/collecting.md)"
 BOT = (
     "YouTube thinks that this computer is a bot: wait an hour, use another network, "
     f"run pip install -U pytubefix, or {BY_HAND}"
@@ -45,7 +45,7 @@ HTTP_REMEDIES = {
     403: f"YouTube refuses the download: wait an hour, run pip install -U pytubefix, or {BY_HAND}",
     429: "too many requests to YouTube: wait an hour, then run it again",
 }
-# Errors of a disk that is full, protected, failing or gone. Any other OSError is the network's.
+# Errors of a disk that is full, protected, failing or missing. Any other OSError is the network's.
 DISK = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
     *(errno.ENOENT, errno.ENOTDIR),

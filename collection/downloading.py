@@ -233,7 +233,7 @@ def _check_video(path: Path) -> None:
     """Raises Incomplete unless the first and last frames decode and the length is complete."""
     try:
         with closing(open_video(path)) as video:
-            if video.breaks_off:
+            if video.is_truncated:
                 raise Incomplete(
                     f"received {video.end_sec:.0f} s of {video.header_sec:.0f} s of video"
                 )

@@ -36,7 +36,7 @@ def find_videos(given: list[str]) -> tuple[list[Path | str], list[str]]:
 
 
 def videos_in(folder: Path) -> list[Path]:
-    """The video files directly in a folder, sorted by name, without the proxies made here.
+    """The video files directly in a folder, sorted by name, without proxy files.
 
     Raises UserError if there are none.
     """

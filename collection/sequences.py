@@ -143,7 +143,7 @@ def _extract(
     split_dir, size = data_dir / split, video.path.stat().st_size
     sha256 = file_sha256(video.path)
     rate = settings.fps or 1 / video.period_sec
-    duration_sec = max(video.end_sec, video.header_sec if video.breaks_off else 0)
+    duration_sec = max(video.end_sec, video.header_sec if video.is_truncated else 0)
     starts = settings.starts(video.end_sec, rate)
     rows, refused, stopped = [], [], []
     with one_writer(data_dir):  # all splits: no other process may add the same video
@@ -247,7 +247,7 @@ def _same_pictures(video: Video, split_dir: Path, before: pd.DataFrame, settings
 def _problems(video: Video, kept: int, refused: list[str], stopped: list[str]) -> list[str]:
     """Why a video did not give all sequences that its header promises, in words; none if it did."""
     problems = list(stopped)
-    if video.breaks_off:
+    if video.is_truncated:
         where = f"{video.end_sec:.1f} s of {video.header_sec:.1f} s"
         problems.append(f"truncated at {where} (or only the audio goes on)")
     if refused:

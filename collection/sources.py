@@ -78,8 +78,8 @@ def video_key(name: str) -> str:
 
     For YouTube it is the watch address, also for downloaded files named "X [ID].mp4" (as yt-dlp
     does) or "videos/ID.mp4". Such a file name is enough to keep the file out of a second split.
-    It does not prove that the video is the same, so within one split the file counts as its own
-    video.
+    It does not prove that the video is the same, so within one split the file counts as a
+    separate video.
     """
     video_id, path = youtube_id(name), Path(name)
     if video_id is None and not is_address(name):
@@ -106,7 +106,8 @@ def read_sources(split_dir: Path) -> pd.DataFrame:
         bad = table[~np.isfinite(numbers) | (numbers <= 0 if column == "fps" else False)]
         if len(bad):
             what = "a number above 0" if column == "fps" else "a number"
-            raise UserError(f"{path}: {column} of {bad['sequence'].iloc[0]} is not {what}")
+            row = bad.iloc[0]
+            raise UserError(f"{path}: {column} of {row['sequence']} is {row[column]!r}, not {what}")
     return table
 
 

@@ -145,7 +145,8 @@ def name_in_split(data_dir: Path, split: str, name: str, sha256: str | None = No
     if in_two:
         alias = "" if in_two[0].video == name else f" as {in_two[0].video}"
         raise UserError(
-            f"{name}: already in {in_two[0].second}{alias}, and a video belongs to one split only"
+            f"{name}: already in {in_two[0].second}{alias}, and a video belongs to one split only; "
+            f"use --split {in_two[0].second}, or first delete its sequences there"
         )
     plain = set(map(plain_name, names))
     return next((video for _, video in same if plain_name(video) in plain), name)

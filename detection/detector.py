@@ -38,7 +38,7 @@ class Detector:
     head: MatchHead | None  # None: windows are classified one by one
     decoding: Decoding
     fitted: bool  # whether decoding was fitted on marked matches
-    window_hop_sec: float  # from one window to the next; a head has its own steps
+    window_hop_sec: float  # from one window to the next; a head ignores it
     precision: str  # of the backbone, "fp32" or "bf16"
     weights_name: str  # of the backbone
     synthetic: bool  # whether the model was trained on the SYNTHETIC sample
@@ -234,7 +234,7 @@ def head_probs(head: MatchHead, folder: Path, steps: int) -> tuple[np.ndarray, n
 
 
 def nominal_fps(video: Video) -> Fraction:
-    """Returns the frame rate that a file declares, such as 30000/1001, or its average rate."""
+    """Returns the average frame rate, or a common one within 0.02 % of it, such as 30000/1001."""
     rate = video.stream.average_rate or video.stream.guessed_rate
     near = [f for f in COMMON_RATES if rate and abs(f / Fraction(rate) - 1) < 2e-4]
     return near[0] if near else Fraction(rate or 1 / video.period_sec).limit_denominator(1001)

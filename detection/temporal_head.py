@@ -1,4 +1,4 @@
-"""The temporal head: tells for each step of a whole match, from cached features, if it is play.
+"""The temporal head: classifies each step of a match, from cached features, as play or not.
 
     head, history = fit_head(train_matches, val_matches, HeadConfig(every=4), seed=0)
     logits = head(features)                                   # (B, S, 512) -> (B, S)

@@ -61,7 +61,7 @@ def augment(frames: torch.Tensor, name: str, view: int) -> torch.Tensor:
 
 
 def features_dir(split_dir: str | Path, backbone: nn.Module, precision: str = "fp32") -> Path:
-    """The folder of a split's features: its name has hashes of the weights and of PREPROCESSING.
+    """The folder of a split's features, named by precision and hashes of weights and PREPROCESSING.
 
     The name does not depend on the code of augment: delete the folder after you change that.
     """

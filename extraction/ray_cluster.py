@@ -41,7 +41,7 @@ def as_path(name: str) -> Path:
         path = UPath(name)
         path.fs  # noqa: B018, imports the package for this kind of address
     except (ImportError, ValueError) as error:
-        raise UserError(f"{name}: {error} (use pip, on every machine)") from error
+        raise UserError(f"{name}: {error}; install it with pip on every machine") from error
     return path
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from files import is_remote
 
 SIZE = 224  # pixels, height and width of a frame
-RESIZE = "area"  # what sequences.csv records for `make_small`
+RESIZE = "area"  # what sequences.csv records for `resize_frame`
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 NUMBER = re.compile(r"\d+")
 
@@ -96,7 +96,7 @@ def read_bytes(
     return frames, digest.hexdigest()
 
 
-def make_small(picture: np.ndarray) -> np.ndarray:
+def resize_frame(picture: np.ndarray) -> np.ndarray:
     """Resizes a picture, uint8 (H, W, 3), to SIZE x SIZE pixels; the aspect ratio is not kept."""
     return cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
@@ -115,7 +115,7 @@ def decode_frames(encoded: list[bytes], folder: Path) -> np.ndarray:
             what = "truncated" if cut_off else "not a readable image"
             raise FrameError(folder, f"frame {k + 1} is {what}")
         if bgr.shape[:2] != (SIZE, SIZE):
-            bgr = make_small(bgr)
+            bgr = resize_frame(bgr)
         cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=frames[k])
     return frames.transpose(0, 3, 1, 2)
 

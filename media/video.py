@@ -1,4 +1,4 @@
-"""Reads the frame of a video file that is on screen at a time: the exact frame or an error.
+"""Reads the frame of a video file that is on screen at a given time: the exact one or an error.
 
 `open_video` reads the file's packets once (about a second for an hour of video), which tells when
 each frame comes on screen. `read_sequence_at` decodes the frames of a sequence, and seeks where
@@ -21,13 +21,13 @@ import cv2
 import numpy as np
 
 from files import UserError
-from media.frames import FrameError, make_small
+from media.frames import FrameError, resize_frame
 
 CLOCK_SEC = 0.001  # Matroska and FLV round timestamps to milliseconds
 SEEK_FRAMES = 16  # the cost of a seek: within this distance, decoding on is faster
 AHEAD_FRAMES = 8  # decoded after a sequence, to detect damage that begins in its last frame
 HOLE_PERIODS, HOLE_SEC = 3, 0.25  # a frame that stays longer than both hides a hole in the file
-LOST_PERIODS = 1.75  # a longer step in a transport stream means lost packets
+LOST_PERIODS = 1.75  # frame periods; a longer step in a transport stream means lost packets
 LAST_FRAMES = 16  # not trusted if the file is truncated
 NOWHERE = 1 << 62  # a position after every frame, so that the next read seeks
 PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE; 0 is unknown, higher values are interlaced
@@ -53,7 +53,7 @@ class Video:
     pts: np.ndarray  # int64 (N,), when each frame comes on screen, in the stream's time base
     times_sec: np.ndarray  # float64 (N,), pts in seconds after the first frame
     key_pts: np.ndarray  # int64 (K,), pts of the key frames, where decoding can start
-    key_dts: np.ndarray  # int64 (K,), when they are decoded; seeking goes by this
+    key_dts: np.ndarray  # int64 (K,), when they are decoded; seeking uses it
     damaged: np.ndarray  # bool (N,), frames known to be wrong or missing
     period_sec: float  # median time from one frame to the next
     header_sec: float  # length according to the file, 0 if it has none
@@ -74,7 +74,7 @@ class Video:
         return float(self.times_sec[-1]) + self.period_sec
 
     @property
-    def breaks_off(self) -> bool:
+    def is_truncated(self) -> bool:
         """Whether the video ends before the length that the file gives."""
         allowed_sec = max(1.0, min(0.02 * self.header_sec, 5.0))
         return self.broken or self.header_sec - self.end_sec > allowed_sec
@@ -123,7 +123,7 @@ def _read_index(
         key_dts=np.array([packets.keys[key] for key in sorted(packets.keys)]),
         damaged=np.zeros(len(pts), bool),
         period_sec=_period(steps_sec, float(1 / rate)),
-        header_sec=_promised_sec(container, stream, float(pts[0] * stream.time_base)),
+        header_sec=_declared_sec(container, stream, float(pts[0] * stream.time_base)),
         broken=packets.broken,
         interlaced=stream.codec_context.field_order > PROGRESSIVE,
     )
@@ -133,7 +133,7 @@ def _read_index(
         lost = np.concatenate([lost, np.stack([steps, steps + 1], 1)])
     for first, last in lost:
         _mark_damaged(video, first, last)
-    if video.breaks_off:
+    if video.is_truncated:
         video.damaged[-LAST_FRAMES:] = True
     if container.format.name == "avi" and len(pts) != stream.frames:
         video.damaged[:] = True  # AVI tells time by counting frames
@@ -181,7 +181,7 @@ def _period(steps_sec: np.ndarray, average_sec: float) -> float:
     return average_sec if abs(median_sec - average_sec) < CLOCK_SEC else median_sec
 
 
-def _promised_sec(
+def _declared_sec(
     container: av.container.InputContainer, stream: av.VideoStream, first_sec: float
 ) -> float:
     """The length in seconds that the file gives for its video, else for all of it; 0 if none."""
@@ -316,7 +316,7 @@ def _small(frame: av.VideoFrame, pool: ThreadPoolExecutor) -> Future:
     image = frame.to_ndarray(format="bgr24", interpolation="BICUBIC")  # not thread-safe
     if frame.rotation % 360 in TURNS:
         image = cv2.rotate(image, TURNS[frame.rotation % 360])
-    return pool.submit(make_small, image)
+    return pool.submit(resize_frame, image)
 
 
 def _decode(video: Video, indices: list[int], pool: ThreadPoolExecutor) -> None:

@@ -188,7 +188,7 @@ def make_subtitles(rallies: Marks, cuts: Marks) -> str:
 def make_chapters(cuts: Marks, duration_sec: float) -> tuple[str, str]:
     """Returns chapters for the YouTube description of the whole match, and a note ("" for none).
 
-    The time before the first rally is a chapter of its own, or part of the first rally's chapter if
+    The time before the first rally is a separate chapter, or part of the first rally's chapter if
     it is shorter than 10 seconds. A rally gets no chapter if it begins less than 10 seconds after
     the chapter before, or less than 10 seconds before the end.
     """

@@ -69,7 +69,7 @@ def detect_one(match: Path | str, detector, request: MatchRequest, say: Say) -> 
             "reel and exports use it (--force overwrites it)"
         )
     for start, end in saved.result.unknown:
-        say(f"  unknown from {clock(start)} to {clock(end)}: the file is damaged there")
+        say(f"  play is unknown from {clock(start)} to {clock(end)}: the file is damaged there")
     cuts = pad_rallies(
         to_marks(rallies), request.pre_roll_sec, request.post_roll_sec, video.end_sec
     )

@@ -28,7 +28,7 @@ def detect_on_ray(
 
 
 class MatchDetector:
-    """A Ray Data actor: takes matches, returns what was said of each and its error."""
+    """A Ray Data actor: takes matches, returns the messages about each and its error."""
 
     def __init__(self, detector: Detector, request: MatchRequest):
         self.detector, self.request = detector, request

@@ -3,8 +3,8 @@
 The edges of a cut move to the nearest time at which a frame comes on screen. So touching cuts share
 an edge, and no frame is shown twice. Each cut is one run of ffmpeg, which seeks to shortly before
 it. It writes the pictures as H.264 with times from the start of the cut, and the sound as PCM. The
-sound is then made exactly as long as the pictures. The sound of all cuts is encoded in one piece.
-So errors do not add up from cut to cut.
+sound is then made exactly as long as the pictures. The sound of all cuts is encoded together,
+so errors do not add up from cut to cut.
 
 Seconds count from the file's first frame, as in video.open_video. Imports no torch. The folder of
 the target needs free space for twice the reel, plus 0.7 GB of sound per hour of rallies.

@@ -59,9 +59,9 @@ def prepare_video(
         tempfile.TemporaryFile(dir=video.parent).close()
     except OSError as error:
         raise UserError(
-            f"{video}: some browsers do not play {why_not}, so the report in {folder} needs a "
-            f"converted copy, but {video.parent} is not writable ({error.strerror or error}); make "
-            "it writable, or move the video to another folder"
+            f"{video}: not every browser plays it ({why_not}), so the report in {folder} "
+            f"needs a converted copy, but {video.parent} is not writable "
+            f"({error.strerror or error}); make it writable, or move the video to another folder"
         ) from error
     proxy = make_proxy(video, on_progress)
     return proxy, offset_sec(proxy)

@@ -38,7 +38,7 @@ class SavedMatch:
     rallies: pd.DataFrame  # those of the corrected table if there is one, else the detected ones
     corrected: bool  # whether they come from a corrected table
     record: dict  # rallies.json
-    times_real_time: float | None  # None if features came from an earlier run
+    times_real_time: float | None  # None unless over 95 % was computed in this run
 
 
 def detect_and_save(
@@ -164,7 +164,7 @@ def describe_result(result: Result, rallies: pd.DataFrame, corrected: bool) -> d
             **detector.about,
         },
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        # The speed is unknown if most features came from an earlier run.
+        # The speed is unknown unless over 95 % of the match was computed in this run.
         "speed": {
             "wall_sec": round(result.wall_sec, 2),
             "computed_sec": round(result.computed_sec, 2),

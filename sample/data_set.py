@@ -72,7 +72,7 @@ def build_sample(data_dir: str | Path) -> Path:
                 return data_dir
         elif has_data(data_dir):
             raise UserError(f"{data_dir} holds data that is not the sample: choose another folder")
-        about = "drawn by sample/match.py; no number made from it says anything about real matches"
+        about = "drawn by sample/match.py; results from it say nothing about real matches"
         begun = {"version": VERSION, "complete": False, "about": about}
         write_whole(record, json.dumps(begun).encode())
         draw_matches(

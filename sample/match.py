@@ -1,6 +1,6 @@
 """Draw a synthetic badminton broadcast with sound, and write the ground truth of its rallies.
 
-    python -m sample.match OUT.mp4 [--seed 1] [--duration-sec 120] [--fps 30]
+    python -m sample.match OUT.mp4 [--seed 11] [--duration-sec 120] [--fps 30]
 
 It writes three files. OUT.mp4 is H.264 + AAC; each hit is a knock in the sound. OUT.csv has
 start_sec,end_sec of each rally, from the hit of the serve to the landing of the shuttle.
@@ -216,7 +216,7 @@ def main() -> int:
         ),
     )
     add = parser.add_argument
-    add("out", type=Path, metavar="OUT.mp4", help="the video; OUT.csv and OUT.points.csv go beside")
+    add("out", type=Path, metavar="OUT.mp4", help="the video; OUT.csv, OUT.points.csv go beside it")
     add(
         "--duration-sec",
         type=float,

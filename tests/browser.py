@@ -27,7 +27,7 @@ def browser():
         running.close()
 
 
-def serious(page) -> list[tuple[str, list[str]]]:
+def accessibility_problems(page) -> list[tuple[str, list[str]]]:
     """[(rule, elements)] that axe-core finds serious or critical on the page."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
     found = axe.Axe().run(page).response["violations"]

@@ -1,4 +1,4 @@
-"""What README.md and docs/ promise their readers: short pages, short sentences, links that lead."""
+"""What README.md and docs/ promise: short pages, a README of short sentences, links that lead."""
 
 import re
 import subprocess
@@ -137,8 +137,8 @@ def test_every_option_that_the_pages_name_exists(helps):
     commands = []
     for page in PAGES:
         text = page.read_text().replace("\\\n", " ")
-        for words in re.findall(r"\bmake ([a-z-]+)", text):
-            assert words in targets, f"{name_of(page)}: make {words}"
+        for target in re.findall(r"(?:^    |`)make ([a-z-]+)", text, flags=re.M):
+            assert target in targets, f"{name_of(page)}: make {target}"
         for script, rest in re.findall(r"python ((?:-m )?[\w./]+)([^\n`]*)", text):
             commands.append((page, script, rest.partition("#")[0].split()))
     assert len(commands) > 20
@@ -150,6 +150,15 @@ def test_every_option_that_the_pages_name_exists(helps):
             continue
         for option in (word for word in words if word.startswith("--")):
             assert re.search(rf"{option}\b", known), f"{name_of(page)}: {name} has no {option}"
+
+
+def test_every_option_in_the_prose_of_the_guides_exists(helps):
+    known = "\n".join(helps.values())
+    elsewhere = {"--head", "--port", "--address", "--pick", "--speed-minutes", "--long-minutes"}
+    elsewhere |= {"--seeds", "--long-every"}  # ray's, pytest's, the benchmarks'
+    for page in [README, *DOCS]:
+        for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text())) - elsewhere:
+            assert re.search(rf"{option}(?![\w-])", known), f"{name_of(page)}: {option}"
 
 
 def test_the_citation_names_the_study_and_shuttleset():

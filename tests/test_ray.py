@@ -41,7 +41,7 @@ def local():
         ray.shutdown()
 
 
-def test_features_are_those_without_ray_to_the_bit_and_a_bad_sequence_costs_only_itself(
+def test_features_equal_those_without_ray_and_a_bad_sequence_does_not_stop_the_others(
     local, tmp_path, backbone
 ):
     split, alone = tmp_path / "ray" / "train", tmp_path / "alone" / "train"
@@ -64,7 +64,7 @@ def test_all_workers_have_the_precision_picked(local, pick):
     assert choose_precision("fp32") == "fp32"
 
 
-def test_the_code_alone_goes_to_the_workers(local):
+def test_only_code_is_sent_to_the_workers(local):
     folder, names = ray.get(ray.remote(lambda: (os.getcwd(), os.listdir())).remote())
     assert Path(folder) != ray_cluster.ROOT
     modules = {path.name for path in ray_cluster.ROOT.glob("*.py")}
@@ -103,7 +103,7 @@ def test_a_folder_by_address_is_read_and_written_through_fsspec(
         assert data[-numbers:] == by_address[name][-numbers:]
 
 
-def test_a_full_disk_ends_the_job_in_its_own_words(local, tmp_path, backbone, monkeypatch):
+def test_a_full_disk_stops_the_job_with_its_message(local, tmp_path, backbone, monkeypatch):
     def full(path, data):
         raise UserError(f"cannot write {path.name}: No space left on device")
 
@@ -118,7 +118,7 @@ def test_no_items_start_no_job():
     assert list(map_on_actors(None, (), [], 1)) == []
 
 
-def test_matches_are_those_without_ray_and_a_bad_one_costs_only_itself(
+def test_matches_equal_those_without_ray_and_a_bad_one_does_not_stop_the_others(
     local, tmp_path, model, monkeypatch, capsys
 ):
     path = tmp_path / "best_model.pth"

@@ -106,13 +106,13 @@ def test_a_killed_worker_and_a_killed_node_cost_only_what_was_not_saved(job, bac
         assert times(folder) == times(folder) | told[kill]
 
 
-def test_a_sequence_that_cannot_be_read_is_named_at_the_end_and_costs_only_itself(job):
+def test_an_unreadable_sequence_is_named_at_the_end_and_does_not_stop_the_others(job):
     split, names, raised, _ = job
     assert raised["first"].startswith(f"could not read 1 of 40 sequences in {split} ")
     assert f"{names[2]}: frame 2 is not a readable image" in raised["first"]
 
 
-def test_two_jobs_on_one_folder_do_no_harm(job, backbone):
+def test_two_jobs_on_one_folder_give_the_same_files(job, backbone):
     split, _, raised, told = job
     assert raised["second"] == raised["first"]
     assert times(features_dir(split, backbone, PRECISION)) == told["first job ended"]

@@ -11,7 +11,7 @@ const COLOURS = ["panel", "line", "text", "quiet", "one", "one-line", "one-tint"
 // Given by the page:
 //   content()     { rallies, draft, unknown, curve } with
 //     rallies     { start, end, kind, chosen, edges, label }; kind is kept, proposed or dropped,
-//                 edges are those of the chosen rally that keys or the mouse can move
+//                 edges are those of the selected rally that keys or the mouse can move
 //     draft       [start, end] of the rally that is being marked, or null
 //     unknown     [start, end] of each unknown stretch
 //     curve       { times, percent, stepSec }: the probability of a rally, or null
@@ -88,7 +88,7 @@ function drawRally(pen, strip, rally, height) {
   }
 }
 
-// Draw order: dropped rallies first, the chosen one last.
+// Draw order: dropped rallies first, the selected one last.
 const rank = ({ kind, chosen }) => (chosen ? 2 : kind === "dropped" ? 0 : 1);
 
 function fillSpan(pen, strip, [start, end], height) {

@@ -10,7 +10,7 @@ export async function showAgreement() {
   const result = await ask("agreement", { split: work.split });
   const kappa = result.kappa === null ? "is not defined (one class)" : result.kappa?.toFixed(2);
   $("agreement-what").textContent = result.n === 0
-    ? "No second answers yet: about one sequence in twenty comes back, unannounced."
+    ? "No second answers yet: about one answer in twenty is asked again, unannounced."
     : `Cohen's kappa ${kappa}: ${result.same} of ${result.n} blind second answers agree ` +
       `(95 % interval ${result.same_95.map((bound) => bound.toFixed(2)).join(" to ")}).` +
       (result.different.length ? " Answered differently:" : "");

@@ -22,12 +22,12 @@ export function takeConflicts(conflicts) {
     const cell = cells.find(({ item }) => item.name === name);
     return `${cell ? `number ${CELL_KEYS[cell.k]}, ` : ""}${name} is ${labelName(label)}`;
   });
-  refuse(`NOT SAVED, because another tab or program changed it: ${kept.join("; ")}. ` +
-    `Answer again to overwrite it.${cells.length ? " All others are saved." : ""}`);
+  refuse(`NOT SAVED, because another tab or program answered meanwhile: ${kept.join("; ")}. ` +
+    `Answer again to overwrite.${cells.length ? " All others are saved." : ""}`);
   return true;
 }
 
-// Resolves once a sequence for a second answer, if one is due, is in the order.
+// Resolves once a sequence for a second answer, has been inserted, if one is due.
 export async function noteAnswers(items, time) {
   tell("");
   forgetAsked();

@@ -57,6 +57,6 @@ const isChanged = ({ touched, value, seen }) => touched && value && value !== se
 // Whether the page may be left. With unsaved changes it warns first, and allows it the second time.
 export function mayLeave(key) {
   if (!view.cells.some(isChanged) || confirmed(`leave ${key}`)) return true;
-  tell("This page has unsaved changes: press Enter to save them, or repeat to discard them");
+  tell("This page has unsaved changes: press Enter to save them, or do the same again to discard them");
   return false;
 }

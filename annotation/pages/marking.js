@@ -8,7 +8,7 @@ import {
 import { cutTo, rewindRate, stopRewind } from "./match_video.js";
 import { ask, confirmed, enqueue, save, tell, unsaved } from "./requests.js";
 
-const DISTANT_SEC = 1;  // a rally farther than this from the playhead is no longer chosen
+const DISTANT_SEC = 1;  // a rally farther than this from the playhead is no longer selected
 
 async function saveMarks(change) {
   const marks = change(match.marks.map((mark) => [...mark]));
@@ -112,7 +112,7 @@ export async function moveMarkEdge({ mark, edge, proposal }, sec) {
     match.changes.push({ time: null, proposals: match.proposals });
     match.proposals = match.proposals.map((other) => (same(other, mark) ? moved : other));
   } else {
-    if (!match.marks.some((other) => same(other, mark))) throw new Error("That rally is gone");
+    if (!match.marks.some((other) => same(other, mark))) throw new Error("This rally no longer exists: reload the page");
     await saveMarks((marks) => [...without(mark)(marks), moved]);
   }
   return chooseMark(moved, edge, proposal);
@@ -121,7 +121,7 @@ export async function moveMarkEdge({ mark, edge, proposal }, sec) {
 // Moves the video by that many frames.
 export const stepPicture = (by) => enqueue(async () => seek(await neighbour(nowSec(), by)));
 
-// Moves the chosen edge, or else the video, by that many frames.
+// Moves the selected edge, or else the video, by that many frames.
 export function nudgeFrame(by) {
   stopRewind();
   enqueue(async () => {
@@ -143,7 +143,7 @@ export async function undoMark() {
   }
   const change = match.changes.at(-1) ?? { time: "", proposals: null };
   if (!change.time && !change.proposals && !confirmed("undo marks")) {
-    return tell("This would undo marks from before you opened this page. Repeat to confirm.");
+    return tell("This would undo marks from before you opened this page. Press z again to confirm.");
   }
   match.chosen = null;
   if (change.time !== null) {

@@ -1,4 +1,4 @@
-// The marks and proposals of a match: which one is chosen, and the list that shows them all.
+// The marks and proposals of a match: which one is selected, and the list that shows them all.
 
 import { $, make, scrollToRow } from "../../web/elements.js";
 import { clock } from "../../web/time.js";
@@ -35,12 +35,12 @@ function makeListItem({ mark, proposal }, k) {
   const [start, end] = mark, item = make("li", "");
   const text = `${clock(start, 2)} – ${clock(end, 2)}  ${(end - start).toFixed(1)} s`;
   const go = make("button", proposal ? `${text} ?` : text, { className: "go" });
-  const gone = make("button", "✕");
+  const deleteButton = make("button", "✕");
   if (proposal) go.setAttribute("aria-label", `${text}, proposed`);
   if (same(match.chosen?.mark, mark)) go.classList.add("chosen");
   if (proposal) go.classList.add("proposal");
-  gone.setAttribute("aria-label", `Delete rally ${k + 1}`);
-  item.append(go, gone);
+  deleteButton.setAttribute("aria-label", `Delete rally ${k + 1}`);
+  item.append(go, deleteButton);
   return item;
 }
 

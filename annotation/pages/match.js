@@ -86,7 +86,7 @@ function followPlayer() {
   $("pause").setAttribute("aria-pressed", String(video.paused));
 }
 
-// The rally at sec, with no edge chosen.
+// The rally at sec, with no edge selected.
 function markAt(sec) {
   const under = everyMark().find(({ mark: [start, end] }) => start <= sec && sec <= end);
   return under ? { ...under, edge: "" } : null;

@@ -23,7 +23,7 @@ export async function makeProxy() {
   $("making").hidden = false;
   video.hidden = true;
   $("making-again").hidden = true;
-  $("making-what").textContent = `Browsers cannot play this file${
+  $("making-what").textContent = `Not every browser plays this file${
     match.why_not ? ` (${match.why_not})` : ""}. A small copy is being made beside it, only once.`;
   try {
     let state = await save("proxy", {});

@@ -1,4 +1,4 @@
-// Undo: takes back the last answer, skip or page of this visit, then answers of earlier ones.
+// Undo: takes back the last answer, skip or page of this visit, then answers from before this visit.
 
 import { $, say } from "../../web/elements.js";
 import { mayLeave } from "./cells.js";

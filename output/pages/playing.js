@@ -93,5 +93,5 @@ export function refuseVideo() {
   video.hidden = true;
   $("problem").hidden = false;
   write($("problem"), `Could not play the video ${pathOf(report.url)}. ` +
-    "Put the video there and reload this page. The list and the timeline work without it.");
+    "If it is not there, put it there and reload this page. The list and the timeline work without it.");
 }

@@ -41,7 +41,7 @@ export async function saveTable() {
   link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  return noteSaved(now, `rallies.csv is in your downloads. Overwrite the old one in ${folder}`);
+  return noteSaved(now, `rallies.csv is in your downloads. Move it to ${folder} and replace the old one`);
 }
 
 function noteSaved(text, words) {

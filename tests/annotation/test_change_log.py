@@ -151,7 +151,7 @@ def test_times_are_in_utc_and_in_order():
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time) for time in times)
 
 
-def test_changes_stand_until_they_are_undone():
+def test_changes_count_until_they_are_undone():
     assert standing([A, B, C]) == [A, B, C]
     assert standing([A, B, C, undo_of(B, "t3"), undo_of(C, "t3")]) == [A]
 

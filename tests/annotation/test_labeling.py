@@ -419,7 +419,7 @@ def test_marks_of_a_match_that_was_not_collected_end_with_exit_code_1(marked, ca
 # the server, in its own process
 
 
-def heed_ctrl_c():
+def restore_ctrl_c():
     """Restores Ctrl-C, which processes started in the background of a shell ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -433,7 +433,7 @@ def server(*arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=heed_ctrl_c,
+        preexec_fn=restore_ctrl_c,
     )
     too_slow = threading.Timer(30, process.kill)
     too_slow.start()

@@ -16,7 +16,7 @@ from annotation.labels import Answer, read_flags, read_labels, save_labels
 from annotation.match_app import match_routes, open_match
 from annotation.match_marks import read_marks, save_marks
 from annotation.server import listen
-from browser import serious
+from browser import accessibility_problems
 from conftest import write_data, write_sequence, write_video
 from files import UserError
 
@@ -736,16 +736,16 @@ def test_axe_finds_nothing_serious_on_the_sequence_page(browser, many, width):
     with inspected(browser, Labelling(many), (), width) as page:
         page.wait_for_selector("#picture[data-sequence]")
         press(page, "1", "f")
-        assert serious(page) == []
+        assert accessibility_problems(page) == []
         press(page, "g")
-        assert serious(page) == []
+        assert accessibility_problems(page) == []
         page.click("#to-help")
-        assert serious(page) == []
+        assert accessibility_problems(page) == []
         page.keyboard.press("Escape")
         while page.is_visible("#grid"):  # one or two may come back for a second answer
             press(page, "Enter")
         assert page.is_visible("#finished")
-        assert serious(page) == []
+        assert accessibility_problems(page) == []
 
 
 @pytest.mark.parametrize("width", [1200, 400])
@@ -757,7 +757,7 @@ def test_axe_finds_nothing_serious_on_the_match_page(browser, video, tmp_path, w
     with inspected(browser, work, match_routes(match), width) as page:
         page.wait_for_selector("#rallies button")
         press(page, "n", "Enter")
-        assert serious(page) == []
+        assert accessibility_problems(page) == []
 
 
 @pytest.mark.parametrize("width", [1200, 400])

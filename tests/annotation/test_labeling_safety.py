@@ -249,7 +249,7 @@ def test_hidden_folders_and_files_are_not_sequences(client, data):
         "/match",
     ],
 )
-def test_a_path_that_is_no_route_is_not_found(client, path):
+def test_an_unknown_path_is_not_found(client, path):
     told = client.get(f"{BASE}{path}")
     assert told.request.url.raw_path.decode() == path, "the client changed the path"
     assert told.status_code == 404 and told.json() == {"error": "Not Found"}

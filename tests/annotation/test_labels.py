@@ -264,7 +264,7 @@ def test_undo_works_in_another_process_days_later(split):
     assert read_labels(split) == {"a": "1"}
 
 
-def test_undo_where_nothing_was_answered_is_empty(split):
+def test_undo_without_answers_is_empty(split):
     labels_path(split).write_text("sequence,label\na,0\n")
     assert undo(split) == [] and read_labels(split) == {"a": "0"}
 

@@ -276,7 +276,7 @@ def test_wrong_use_ends_with_exit_code_2(video, tmp_path, wrong):
     assert not (tmp_path / "Data").exists()
 
 
-def heed_ctrl_c():
+def restore_ctrl_c():
     """Restores Ctrl-C, which a shell turns off for background processes such as these tests."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -285,7 +285,7 @@ def test_ctrl_c_keeps_finished_sequences_and_the_next_run_resumes(tmp_path, data
     video = write_video(tmp_path / "long.mp4", "30", 1000)
     command = [sys.executable, "collecting_data.py", video, "--split", "train", "--data", data]
     command += ["--interval-sec", "0.1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=restore_ctrl_c)
     until = time.monotonic() + 60
     while not list(data.glob("train/sequences/seq_00010")) and time.monotonic() < until:
         time.sleep(0.05)

@@ -430,7 +430,7 @@ def test_the_client_is_pytubefix_own_choice_unless_given(server, play, videos):
     assert [a.client for a in attempts] == ["its own choice", "its own choice", "TV", "WEB"]
 
 
-def test_a_client_that_pytubefix_does_not_know_is_refused_with_some_that_it_does():
+def test_an_unknown_client_is_refused_with_suggestions():
     with pytest.raises(UserError, match="--client NETSCAPE: .*WEB, ANDROID_VR, IOS or TV"):
         downloading.check_client("NETSCAPE")
     for client in ("WEB", "ANDROID_VR", "IOS", "TV"):

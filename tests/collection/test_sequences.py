@@ -71,7 +71,7 @@ def test_frames_are_224_by_224_and_numbered_from_one(video, tmp_path):
     assert all(cv2.imread(str(f)).shape == (224, 224, 3) for f in files)
 
 
-def test_the_table_reads_as_the_readme_says(video, tmp_path):
+def test_the_table_reads_as_docs_data_format_says(video, tmp_path):
     collect_video(video, tmp_path / "Data", "train", Settings(5.0))
     table = pd.read_csv(tmp_path / "Data" / "train" / "sequences.csv")
     assert list(table.columns) == ["sequence", "video", "start_sec", "fps", "resize"]
@@ -218,7 +218,7 @@ def test_a_file_named_by_yt_dlp_keeps_that_address_out_of_other_splits(video, tm
         collect_video("https://youtu.be/RseCk0mwFE8", data, "test")
 
 
-def test_two_videos_whose_names_end_alike_are_two(video, tmp_path):
+def test_videos_with_equal_file_names_are_distinct(video, tmp_path):
     data = tmp_path / "Data"
     for k, name in enumerate(["A [semi-finals].mp4", "B [semi-finals].mp4"]):
         path = write_video(tmp_path / name, "30", 300 + k)

@@ -129,7 +129,7 @@ def test_another_file_of_the_same_name_is_computed_anew(tmp_path, backbone, enco
     assert sum(encoded) == 23
 
 
-def test_other_weights_and_other_grids_have_folders_of_their_own(tmp_path, video, backbone):
+def test_other_weights_and_other_grids_have_separate_folders(tmp_path, video, backbone):
     other = copy.deepcopy(backbone)
     with torch.no_grad():
         other.conv1.weight[0] += 1

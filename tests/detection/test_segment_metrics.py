@@ -341,7 +341,7 @@ def test_shuttlecut_pairs_are_one_to_one():
         ((20.0, 30.0), False),
     ],
 )
-def test_chien_and_fang_take_what_covers_or_crosses(predicted, hit):
+def test_chien_and_fang_count_covering_and_partly_overlapping_predictions(predicted, hit):
     assert chien_fang_hits([predicted], [(10.0, 20.0)]).tolist() == [[hit]]
 
 

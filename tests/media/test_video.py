@@ -68,7 +68,7 @@ def test_containers_codecs_and_start_offsets_change_nothing(tmp_path, name):
     video = open_video(path)
     for start_sec in (2.5, 0.0, 6.1, 6.2, 3.4, 9.0):
         assert numbers(video, start_sec) == on_screen(30, start_sec)
-    assert not video.breaks_off and not video.damaged.any()
+    assert not video.is_truncated and not video.damaged.any()
 
 
 def test_a_variable_rate_is_followed(tmp_path):
@@ -134,7 +134,7 @@ def test_audio_longer_than_the_video_is_no_damage(tmp_path, name):
     sound = ["-f", "lavfi", "-t", "9", "-i", "anoisesrc"]
     ffmpeg("-i", path, *sound, "-c:v", "copy", "-c:a", "aac", tmp_path / name)
     video = open_video(tmp_path / name)
-    assert not video.breaks_off and numbers(video, 3.0) == on_screen(30, 3.0)
+    assert not video.is_truncated and numbers(video, 3.0) == on_screen(30, 3.0)
 
 
 def test_a_sequence_over_a_hole_is_refused(tmp_path):
@@ -285,7 +285,7 @@ def test_a_file_truncated_at_60_percent_gives_exact_sequences_up_to_there(
     exact, refused = exact_and_refused(tmp_path / name, whole, STARTS)
     assert exact >= 4 and refused >= 7
     if not name.endswith(".ts"):  # a transport stream does not tell its length
-        assert open_video(tmp_path / name).breaks_off
+        assert open_video(tmp_path / name).is_truncated
 
 
 def test_a_file_truncated_before_its_index_is_refused(tmp_path):
@@ -324,7 +324,7 @@ def test_five_percent_of_garbage_everywhere_gives_exact_sequences_or_none(
     assert refused > 0
 
 
-def test_damage_is_reported_each_time_it_is_met(tmp_path):
+def test_damage_is_reported_on_every_read(tmp_path):
     """With several threads FFmpeg sometimes returns a damaged frame as a good one."""
     source = ["-f", "lavfi", "-i", "testsrc2=s=640x360:r=30:d=4"]
     ffmpeg(*source, *H264, "-g", "30", tmp_path / "v.mp4")

@@ -131,7 +131,7 @@ def test_the_record_has_frames_timecodes_settings_model_and_versions(fitted, mat
     assert record["speed"]["times_real_time"] > 0
 
 
-def test_other_settings_use_the_features_that_are_there(fitted, match, monkeypatch):
+def test_other_settings_reuse_cached_features(fitted, match, monkeypatch):
     assert detect(match, "--model", fitted[0]) == 0
     monkeypatch.setattr(match_features, "encode", None)
     assert detect(match, "--model", fitted[0], "--min-rally-sec", 4) == 0
@@ -354,7 +354,7 @@ def test_a_kill_between_table_and_record_does_not_make_a_corrected_table(
         assert near(read_marks(default_dir(match) / "rallies.csv"), RALLIES[:2])
 
 
-def test_two_matches_of_one_file_name_are_told_apart(fitted, match, tmp_path, capsys):
+def test_two_matches_of_one_file_name_get_separate_results(fitted, match, tmp_path, capsys):
     other = tmp_path / "other" / match.name
     other.parent.mkdir()
     other.write_bytes(match.read_bytes() + b"other")
@@ -392,7 +392,7 @@ def test_marks_beyond_the_end_of_a_match_are_refused(fitted, tmp_path):
         detect("fit", "--model", model, "--data", data)
 
 
-def test_matches_count_as_there_only_if_train_validation_and_test_have_one(fitted, tmp_path):
+def test_has_marked_matches_needs_all_three_splits(fitted, tmp_path):
     data = shutil.copytree(fitted[1], tmp_path / "Data")
     assert fitting.has_marked_matches(data)
     assert fitting.present_matches(data, "test") == [(data / "test.mp4", RALLIES)]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from annotation.match_marks import read_marks
-from browser import serious
+from browser import accessibility_problems
 from conftest import write_video
 from media.proxy import offset_sec
 from output.report import Facts, prepare_video, save_report
@@ -492,15 +492,15 @@ def test_200_rallies_of_two_hours_are_quick(browser, tmp_path):
 
 
 @pytest.mark.parametrize("width, scheme", [(1200, "dark"), (400, "light")])
-def test_axe_finds_nothing_serious(browser, match, width, scheme):
+def test_axe_finds_no_serious_accessibility_problem(browser, match, width, scheme):
     report = make_report(match, synthetic=True, unknown=[(7, 8)])
     with opened(browser, report, width, scheme=scheme) as page:
         press(page, "n", "d", "n", " ")
         page.click("#end-more")
         page.click("summary")
-        assert serious(page) == []
+        assert accessibility_problems(page) == []
         press(page, "?")
-        assert serious(page) == []
+        assert accessibility_problems(page) == []
 
 
 @pytest.mark.parametrize("width", [1200, 400])
