@@ -11,6 +11,7 @@ help:  ## List these targets
 
 $(STAMP): requirements.txt
 	$(PYTHON) -m venv --clear .venv
+	@echo "Installing into .venv: 7 GB, a few minutes"
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 

@@ -125,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MATCH",
         help="video file, folder of videos or YouTube address",
     )
-    add("--model", type=Path, required=True, metavar="FILE", help="a run's best_model.pth")
+    add("--model", type=Path, metavar="FILE", help="a run's best_model.pth")
     add("--reel", action="store_true", help="make reel.mp4: all rallies in one video")
     add("--clips", action="store_true", help="make clips/rally_001.mp4 ...: a video of each rally")
     kinds = "make files for editors and players: " + " ".join(EXPORTS)
@@ -263,8 +263,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     options.ray, options.matches = split_address(options.ray, options.matches)
-    if not options.matches:
-        parser.error("no MATCH given; name video files, folders of videos or YouTube addresses")
+    if not options.matches or options.model is None:
+        parser.error(
+            "name a match and a model, such as: final.mp4 --model runs/NAME/best_model.pth"
+        )
     return detect_all(options)
 
 

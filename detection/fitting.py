@@ -55,8 +55,8 @@ def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]],
                 continue
             table, path = tables[name], _file_of(name, data_dir)
             if split == "test":
-                continue  # marks of test are for evaluation
-            elif path is None:
+                continue  # its marks are for evaluation
+            if path is None:
                 notes.append(f"{table.stem}: its video {name} is missing")
             else:
                 matches[split].append((path, read_marks(table)))

@@ -122,6 +122,8 @@ def read_torch_file(path: Path, wanted: str) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"no such file: {path} (expected {wanted})") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder; name a file in it: best_model.pth") from error
     except OSError as error:
         raise UserError(f"could not read {path} ({error.strerror or error})") from error
     except Exception as error:  # torch.load documents none: zip, pickle, EOF, runtime errors. Its

@@ -65,8 +65,8 @@ def detect_one(match: Path | str, detector, request: MatchRequest, say: Say) -> 
     )
     if saved.corrected:
         say(
-            f"  {folder / 'rallies.csv'} was corrected by a person: it is kept, and the report, "
-            "reel and exports use it (--force overwrites it)"
+            f"  {folder / 'rallies.csv'} was corrected by a person: it is kept, and every file "
+            "written now uses it (--force overwrites it)"
         )
     for start, end in saved.result.unknown:
         say(f"  play is unknown from {clock(start)} to {clock(end)}: the file is damaged there")

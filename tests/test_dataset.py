@@ -91,7 +91,9 @@ def test_missing_folders_files_and_columns_are_named(data, missing):
         assert "folder sequences/ is missing" in problems(data)
     elif missing == "csv":
         (data / "test" / "test.csv").unlink()
-        assert "test.csv is missing; label the 2 sequences with labeling.py" in problems(data)
+        assert "test.csv is missing; label the sequences (here: 2) with labeling.py" in problems(
+            data
+        )
     elif missing == "rows":
         labels(data, "sequence,label\n", "test")
         assert "no labelled sequences" in problems(data, allow_unlabelled=True)
@@ -208,9 +210,7 @@ def test_an_unreadable_frame_is_named_with_a_reason(data):
     with pytest.raises(FrameError) as caught:
         read_sequence(folder)
     assert caught.value.path == folder and caught.value.reason == "frame 2 is not a readable image"
-    with pytest.raises(
-        UserError, match="seq_00001: frame 2 is not a readable image: put its files"
-    ):
+    with pytest.raises(UserError, match="seq_00001: frame 2 is not a readable image: repair it"):
         plots.plot_strips([folder], ["a strip"])
 
 

@@ -167,3 +167,8 @@ def test_code_in_a_pickle_is_not_run(tmp_path):
 def test_an_invalid_config_is_refused(wrong):
     with pytest.raises(UserError):
         ModelConfig(**wrong)
+
+
+def test_a_folder_instead_of_a_model_is_named_with_the_file_to_give(tmp_path):
+    with pytest.raises(UserError, match=f"{tmp_path} is a folder; .*best_model.pth"):
+        load_model(tmp_path)

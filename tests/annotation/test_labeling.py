@@ -375,8 +375,8 @@ def test_labels_from_marks_are_printed_with_what_a_person_should_check(marked, s
     assert ended("--data", marked, "--from-match") == 0
     assert capsys.readouterr().out.splitlines() == [
         "train, match: 5 sequences labelled from 1 rally; 1 manual label kept",
-        "  1 of them after the last rally, labelled non-rally; if the match is not marked to its "
-        "end, give the last marked second: --until-sec SEC",
+        "  1 of them came after the last rally and got non-rally; if the match is not marked "
+        "to its end, give the last marked second: --until-sec SEC",
         CUT,
         DIFFERS,
     ]

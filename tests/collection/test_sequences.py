@@ -276,7 +276,7 @@ def test_a_table_that_another_program_saved_is_read_by_its_numbers(video, tmp_pa
     assert "30.0" in table.read_text()
     assert collect_video(video, data, "train", Settings(2.5)) == 2
     table.write_text(table.read_text().replace(",30.0", ",", 1))
-    with pytest.raises(UserError, match="fps of seq_00001 is not a number"):
+    with pytest.raises(UserError, match="fps of seq_00001 is '.*', not a number"):
         collect_video(video, data, "train", Settings(1.0))
 
 

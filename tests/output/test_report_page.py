@@ -322,7 +322,7 @@ def test_a_browser_with_a_file_picker_writes_the_chosen_file(browser, match):
 def test_a_download_says_which_table_to_overwrite(page, match, tmp_path):
     saved(page, tmp_path, lambda page: page.click("#save"))
     told = page.inner_text("#said")
-    assert f"Overwrite the old one in {match.parent / 'final_rallies'}" in told
+    assert f"Move it to {match.parent / 'final_rallies'}" in told
 
 
 def test_a_video_with_an_unusual_name_is_played_and_named(browser, match, tmp_path):
