@@ -112,7 +112,9 @@ export async function moveMarkEdge({ mark, edge, proposal }, sec) {
     match.changes.push({ time: null, proposals: match.proposals });
     match.proposals = match.proposals.map((other) => (same(other, mark) ? moved : other));
   } else {
-    if (!match.marks.some((other) => same(other, mark))) throw new Error("This rally no longer exists: reload the page");
+    if (!match.marks.some((other) => same(other, mark))) {
+      throw new Error("This rally no longer exists: reload the page");
+    }
     await saveMarks((marks) => [...without(mark)(marks), moved]);
   }
   return chooseMark(moved, edge, proposal);
