@@ -684,7 +684,7 @@ def test_the_timeline_zooms_pans_and_follows_the_playhead(browser, video, tmp_pa
     with marking(browser, video, tmp_path) as (page, _):
         seek(page, 4.0)
         press(page, "ArrowUp", "ArrowUp")
-        # Until the browser reports the frame, now is the player's clock: 1 ms past the frame's time.
+        # Until the browser reports the frame, the time is the player's clock, 1 ms past it.
         assert page.evaluate("() => line.view") == pytest.approx([3, 5.5], abs=0.001)
         seek(page, 6.0)
         assert page.evaluate("() => line.view") == pytest.approx([5.625, 8.125])
