@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, number parsers, --precision and --ray.
+"""What the commands share: exit codes, number parsers, counts in messages, --precision, --ray.
 
 Imports only fast modules, so that --help appears at once.
 """
@@ -59,16 +59,25 @@ def two_names(names: list[str]) -> list[str]:
     return stripped
 
 
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --precision and --ray, for the commands that run the backbone."""
-    add = parser.add_argument
-    add(
+def count_of(number: int, singular: str, plural: str = "") -> str:
+    """A number with its noun, for messages: 1 sequence, 2 sequences."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Adds --precision, for the commands that run the backbone."""
+    parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="auto",
         help="of the backbone; auto (the default): bf16 where the processor supports it, else fp32",
     )
-    add(
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --precision and --ray, for the commands that run on one machine or many."""
+    add_precision(parser)
+    parser.add_argument(
         "--ray",
         nargs="?",
         const="",

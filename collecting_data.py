@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli import positive, run_command
+from cli import count_of, positive, run_command
 from files import SPLITS
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def print_what_next(results: "list[Collected]", data_dir: Path) -> None:
     for split in dict.fromkeys(result.split for result in results):
         added = sum(result.added for result in results if result.split == split)
         in_all = len(sequence_folders(data_dir / split))
-        noun = "sequence" if added == 1 else "sequences"
-        print(f"{split}: {added} {noun} added, {in_all} in all")
+        print(f"{split}: {count_of(added, 'sequence')} added, {in_all} in all")
         if added:
             where = "" if data_dir == Path("Data") else f" --data {shlex.quote(str(data_dir))}"
             print(f"next: python labeling.py --split {split}{where}")

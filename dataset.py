@@ -24,7 +24,7 @@ from annotation.split_check import (
     labelled_folders,
     usual_frames,
 )
-from cli import positive, run_command
+from cli import count_of, positive, run_command
 from collection.sources import SAME_RATE, read_sources
 from collection.video_index import index_splits
 from extraction.backbones import normalise
@@ -94,7 +94,7 @@ def load_splits(
     problems += frames_in_two_splits(data_dir, prints)
     problems += _mixed_kinds(_recorded({split: tables[split] for split in sources}, sources))
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        count = count_of(len(problems), "problem")
         raise UserError("\n  - ".join([f"{count} in the data, to fix before training:", *problems]))
     return tables
 

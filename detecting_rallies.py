@@ -14,7 +14,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cli import PRECISIONS, add_machine_options, positive, probability, run_command, split_address
+from cli import (
+    add_machine_options,
+    add_precision,
+    positive,
+    probability,
+    run_command,
+    split_address,
+)
 from collection.find_videos import find_videos
 from detection.evaluation import run_evaluation
 from output.editor_files import EXPORTS
@@ -215,12 +222,7 @@ def build_fit_parser() -> argparse.ArgumentParser:
         help="random seed of the training (default: 0)",
     )
     add("--windows", action="store_true", help="fit how windows are decoded; train no head")
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        default="auto",
-        help="of the backbone; auto: bf16 where the processor supports it, else fp32",
-    )
+    add_precision(parser)
     return parser
 
 

@@ -11,7 +11,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from cli import add_machine_options, positive, run_command, split_address
+from cli import add_machine_options, count_of, positive, run_command, split_address
 from files import UserError
 
 
@@ -99,7 +99,7 @@ def extract(names: list[str], address: str | None, options: argparse.Namespace) 
                 seq_frames=options.seq_frames or usual_frames(folders),
                 precision=options.precision,
             )
-            count = f"{len(sequences)} sequence{'' if len(sequences) == 1 else 's'}"
+            count = count_of(len(sequences), "sequence")
             print(f"{split_dir}: features of {count} are in {folder}")
         except UserError as error:
             failures.append(str(error))

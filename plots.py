@@ -15,6 +15,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from cli import count_of
 from files import UserError, write_whole
 from media.frames import FrameError, read_sequence
 
@@ -150,7 +151,7 @@ def plot_timeline(
         ax.xaxis.set_major_formatter(lambda sec, _: f"{int(sec) // 60}:{int(sec) % 60:02d}")
         ax.spines[["top", "right"]].set_visible(False)
     in_play = rallies["duration_sec"].sum() / duration_sec
-    count = f"{len(rallies)} rallies" if len(rallies) != 1 else "1 rally"
+    count = count_of(len(rallies), "rally", "rallies")
     title = (
         f"{result.video.path.name}: {count}, {in_play:.0%} of {duration_sec / 60:.1f} min in play"
     )

@@ -14,6 +14,7 @@ from annotation.change_log import Change, standing
 from annotation.labels import Answer, read_class_names, read_labels, read_log, save_labels
 from annotation.mark_owners import read_owners
 from annotation.match_marks import Marks, list_tables, match_name, read_marks
+from cli import count_of
 from collection.sources import read_sources, video_key, video_name
 from files import SPLITS, UserError
 from media.frames import count_frames
@@ -164,12 +165,12 @@ def print_labels_from_marks(
         return 1
     for result in results:
         print(
-            f"{result.split}, {result.match}: {_count(result.labelled, 'sequence')} labelled from "
-            f"{_count(result.rallies, 'rally', 'rallies')}; "
-            f"{_count(result.kept, 'manual label')} kept"
+            f"{result.split}, {result.match}: {count_of(result.labelled, 'sequence')} labelled "
+            f"from {count_of(result.rallies, 'rally', 'rallies')}; "
+            f"{count_of(result.kept, 'manual label')} kept"
         )
         if result.taken_back:
-            labels = _count(result.taken_back, "label")
+            labels = count_of(result.taken_back, "label")
             print(f"  removed {labels} that earlier marks gave after the last marked second")
         if not result.rallies:
             print("  no rally is marked; if the match has none, give its length: --until-sec SEC")
@@ -183,8 +184,3 @@ def print_labels_from_marks(
         if result.differing:
             print(f"  manual label differs from the marks: {', '.join(result.differing)}")
     return 0
-
-
-def _count(number: int, singular: str, plural: str = "") -> str:
-    """1 sequence, 2 sequences."""
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"

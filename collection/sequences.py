@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from cli import count_of
 from collection import downloading
 from collection.downloading import find_file
 from collection.sources import (
@@ -258,7 +259,7 @@ def _problems(video: Video, kept: int, refused: list[str], stopped: list[str]) -
             f"only {video.end_sec:.2f} s long, or --start-sec and --end-sec leave too little of it"
         )
     if problems:
-        problems.append(f"{kept} complete {'sequence' if kept == 1 else 'sequences'} kept")
+        problems.append(f"{count_of(kept, 'complete sequence')} kept")
     return problems
 
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from cli import count_of
 from detection.segment_metrics import LENGTHS, THRESHOLDS
 
 RULES = {  # (whose rule, what counts as correct, the precision and recall that they report)
@@ -23,9 +24,9 @@ RULES = {  # (whose rule, what counts as correct, the precision and recall that 
 def print_evaluation(result: dict) -> None:
     """Prints the result of evaluate_folders as aligned tables, with "-" for undefined values."""
     pooled, worst, mean = result["pooled"], result["worst"], result["mean"]
-    number, kind = len(result["matches"]), "SYNTHETIC " if result["synthetic"] else ""
-    what = f"{kind}{'match' if number == 1 else 'matches'}"
-    print(f"{result['predicted']} against {result['truth']}: {number} {what}\n")
+    kind = "SYNTHETIC " if result["synthetic"] else ""
+    matches = count_of(len(result["matches"]), f"{kind}match", f"{kind}matches")
+    print(f"{result['predicted']} against {result['truth']}: {matches}\n")
     print(matches_table(result).to_string())
     print("F1@0.5: F1 at IoU 0.5. start, end: median error in seconds, of the pairs at IoU 0.5.")
     print(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from annotation.mark_owners import tables_by_video
 from annotation.match_marks import Marks, check_marks, list_tables, read_marks
+from cli import count_of
 from collection.downloading import find_file
 from collection.sources import is_address, youtube_id
 from collection.video_index import read_splits
@@ -19,7 +20,7 @@ from detection.match_features import count_steps, load_steps
 from detection.records import default_dir
 from detection.segment_metrics import measure_match, summarise
 from detection.temporal_head import HeadConfig, fit_head
-from files import SPLITS, UserError
+from files import UserError
 from media.video import Video, open_video
 from model import update_checkpoint
 
@@ -49,13 +50,11 @@ def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]],
     matches, notes = {split: [] for split in FIT_SPLITS}, []
     index = read_splits(data_dir)
     tables = tables_by_video(data_dir, list(index.name_by_key.values()))
-    for split in SPLITS:
+    for split in FIT_SPLITS:  # marks of test are for evaluation
         for name in index.names_in(split):
             if name not in tables:
                 continue
             table, path = tables[name], _file_of(name, data_dir)
-            if split == "test":
-                continue  # its marks are for evaluation
             if path is None:
                 notes.append(f"{table.stem}: its video {name} is missing")
             else:
@@ -178,8 +177,11 @@ def fit_model(
         print(f"skipped {note}")
     for split, marked in matches.items():
         count = sum(len(marks) for _, marks in marked)
-        rallies = f"{count} {'rally' if count == 1 else 'rallies'}"
-        print(f"{split}: {rallies} in {len(marked)} match{'es' if len(marked) > 1 else ''}")
+        rallies, found = (
+            count_of(count, "rally", "rallies"),
+            count_of(len(marked), "match", "matches"),
+        )
+        print(f"{split}: {rallies} in {found}")
     config = None if windows else HeadConfig(every=every)
     fit = fit_detector(load_detector(path, precision=precision), matches, config, seed)
     update_checkpoint(path, "detection", fit.detection)

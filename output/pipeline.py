@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from annotation.match_marks import Marks
+from cli import count_of
 from collection import downloading
 from detection.decoding import to_marks
 from detection.records import default_dir
@@ -58,7 +59,7 @@ def detect_one(match: Path | str, detector, request: MatchRequest, say: Say) -> 
     rallies, video = saved.rallies, saved.result.video
     in_play = rallies["duration_sec"].sum() / video.end_sec
     say(
-        f"{path.name}: {len(rallies)} {'rally' if len(rallies) == 1 else 'rallies'}, "
+        f"{path.name}: {count_of(len(rallies), 'rally', 'rallies')}, "
         f"{in_play:.0%} of {clock(video.end_sec)} in play"
         + (f", at {saved.times_real_time:.1f}x real time" if saved.times_real_time else "")
         + (" (model trained on SYNTHETIC data)" if detector.synthetic else "")
@@ -132,7 +133,7 @@ def make_films(path: Path, cuts: Marks, folder: Path, reel: bool, clips: bool, s
     if clips:
         with progress_bar("clips") as on_progress:
             made = make_clips(path, cuts, folder / "clips", on_progress)
-        say(f"  {folder / 'clips'}: {len(made)} file{'s' if len(made) > 1 else ''}")
+        say(f"  {folder / 'clips'}: {count_of(len(made), 'file')}")
 
 
 @contextmanager

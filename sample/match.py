@@ -30,7 +30,7 @@ import pandas as pd
 from numpy.random import Generator
 from tqdm import tqdm
 
-from cli import run_command
+from cli import count_of, run_command
 from files import UserError, write_table
 from sample import scenes
 from sample.court import follow_shuttle, main_camera, play_frames, replay_camera
@@ -245,8 +245,8 @@ def main() -> int:
     lengths = [scene.end_sec - scene.start_sec for scene in script if scene.kind == "rally"]
     fps = cv2.VideoCapture(str(args.out)).get(cv2.CAP_PROP_FPS)
     print(
-        f"{args.out}: {args.duration_sec:g} s at {fps:.4g} fps, {len(lengths)} "
-        f"{'rally' if len(lengths) == 1 else 'rallies'} ({sum(lengths):.1f} s in all), drawn at "
+        f"{args.out}: {args.duration_sec:g} s at {fps:.4g} fps, "
+        f"{count_of(len(lengths), 'rally', 'rallies')} ({sum(lengths):.1f} s in all), drawn at "
         f"{args.duration_sec / took:.1f}x real time"
     )
     return 0
