@@ -1,7 +1,7 @@
 """Labels collected sequences from the marks of the match that they come from.
 
-A sequence gets label 1 if at least half of it lies inside rallies. Labels that do not come
-from marks are kept. Imports no torch.
+A sequence gets label 1 if at least half of it lies inside rallies. A sequence that touches an
+unknown stretch gets no label. Labels that do not come from marks are kept. Imports no torch.
 """
 
 import sys
@@ -11,13 +11,16 @@ from pathlib import Path
 import pandas as pd
 
 from annotation.change_log import Change, standing
+from annotation.ground_truth import Truth, inside_sec, read_truth
 from annotation.labels import Answer, read_class_names, read_labels, read_log, save_labels
 from annotation.mark_owners import read_owners
-from annotation.match_marks import Marks, list_tables, match_name, read_marks
+from annotation.match_marks import Marks, list_tables, match_name
 from cli import count_of
 from collection.sources import read_sources, video_key, video_name
 from files import SPLITS, UserError
 from media.frames import count_frames
+
+TOUCHES_SEC = 0.001  # a shorter overlap is rounding
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class MarkedMatch:
     """A table of marks and the collected video that it belongs to."""
 
     name: str  # the table's file name without .csv
-    marks: Marks
+    truth: Truth
     key: str  # the video's video_key
 
 
@@ -39,14 +42,10 @@ class MatchLabels:
     labelled: int = 0  # sequences labelled from the marks
     after_last: int = 0  # how many of them start after the last rally
     kept: int = 0  # manual labels
-    taken_back: int = 0  # earlier labels from marks, removed because they end after until_sec
+    taken_back: int = 0  # earlier labels from marks, removed: after until_sec, or unknown now
     differing: list[str] = field(default_factory=list)  # manual labels that differ from the marks
     straddling: list[str] = field(default_factory=list)  # sequences in which a rally starts or ends
-
-
-def inside_sec(start_sec: float, end_sec: float, marks: Marks) -> float:
-    """How many seconds between start_sec and end_sec lie in rallies."""
-    return sum(max(0.0, min(end, end_sec) - max(start, start_sec)) for start, end in marks)
+    unknown: list[str] = field(default_factory=list)  # sequences that touch an unknown stretch
 
 
 def label_of(start_sec: float, end_sec: float, marks: Marks) -> int:
@@ -63,7 +62,8 @@ def label_from_matches(
     """Labels the sequences of one marked match (video), or of all; manual labels are kept.
 
     until_sec is how far the match is marked: only sequences that end by then are labelled, and
-    labels that earlier marks gave to later ones are removed. None means to the end of the match.
+    labels that earlier marks gave to later ones are removed, as are those that they gave to
+    sequences of stretches that are unknown now. None means to the end of the match.
     But of a match without any rally, None means the start: labels of earlier marks are removed, and
     nothing is labelled. Raises UserError, before anything is labelled, if there are no marks or if
     marks could belong to two videos.
@@ -102,9 +102,9 @@ def _collected_matches(
     collected = pd.concat([table["video"] for table in sources.values()]).unique()
     matches = []
     for path in tables:
-        marks, owner = read_marks(path), owners.owner_among(path.stem, collected)
+        truth, owner = read_truth(path), owners.owner_among(path.stem, collected)
         if owner is not None:
-            matches.append(MarkedMatch(path.stem, marks, video_key(owner)))
+            matches.append(MarkedMatch(path.stem, truth, video_key(owner)))
     return matches
 
 
@@ -117,10 +117,11 @@ def _label_rows(
     last_change: dict[str, Change],
 ) -> MatchLabels:
     """Labels the rows of one match in one split. last_change is {sequence: its last change}."""
-    result = MatchLabels(split_dir.name, match.name, len(match.marks))
-    last_end_sec = match.marks[-1][1] if match.marks else 0.0
+    marks, unknown = match.truth.rallies, match.truth.unknown
+    result = MatchLabels(split_dir.name, match.name, len(marks))
+    last_end_sec = marks[-1][1] if marks else 0.0
     if until_sec is None:
-        until_sec = float("inf") if match.marks else 0.0
+        until_sec = float("inf") if marks else 0.0
     answers = []
     for row in rows.itertuples():
         frames = count_frames(split_dir / "sequences" / row.sequence)
@@ -130,13 +131,18 @@ def _label_rows(
         end_sec = start_sec + frames / float(row.fps)
         old, change = labels.get(row.sequence, ""), last_change.get(row.sequence)
         from_marks = change is not None and change.what == "marks" and change.new == old
-        if end_sec > until_sec:
+        is_unknown = inside_sec(start_sec, end_sec, unknown) > TOUCHES_SEC
+        if is_unknown and (from_marks or not old):
+            result.unknown.append(row.sequence)
+        result.kept += is_unknown and bool(old) and not from_marks
+        if is_unknown or end_sec > until_sec:
             if old and from_marks:
                 result.taken_back += 1
                 answers.append(Answer(row.sequence, "", old))
             continue
-        label = str(label_of(start_sec, end_sec, match.marks))
-        if 0.001 < inside_sec(start_sec, end_sec, match.marks) < end_sec - start_sec - 0.001:
+        label = str(label_of(start_sec, end_sec, marks))
+        inside = inside_sec(start_sec, end_sec, marks)
+        if TOUCHES_SEC < inside < end_sec - start_sec - TOUCHES_SEC:
             result.straddling.append(row.sequence)
         if old and not from_marks:
             result.kept += 1
@@ -171,7 +177,7 @@ def print_labels_from_marks(
         )
         if result.taken_back:
             labels = count_of(result.taken_back, "label")
-            print(f"  removed {labels} that earlier marks gave after the last marked second")
+            print(f"  removed {labels} that earlier marks gave where now nothing is known")
         if not result.rallies:
             print("  no rally is marked; if the match has none, give its length: --until-sec SEC")
         if result.after_last and until_sec is None:
@@ -181,6 +187,8 @@ def print_labels_from_marks(
             )
         if result.straddling:
             print(f"  a rally starts or ends in: {', '.join(result.straddling)}")
+        if result.unknown:
+            print(f"  in unknown stretches, not labelled: {', '.join(result.unknown)}")
         if result.differing:
             print(f"  manual label differs from the marks: {', '.join(result.differing)}")
     return 0

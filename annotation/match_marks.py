@@ -44,32 +44,33 @@ def list_tables(data_dir: Path) -> list[Path]:
     return [path for path in tables if not path.name.endswith(".log.csv")]
 
 
-def check_marks(marks: Marks, duration_sec: float = float("inf")) -> None:
+def check_marks(marks: Marks, duration_sec: float = float("inf"), what: str = "rally") -> None:
     """Raises UserError, naming the first wrong times, unless marks can be the rallies of a match.
 
-    A rally may start when the one before it ends.
+    A rally may start when the one before it ends. `what` is what messages call a mark.
     """
     for start, end in marks:
         if start < 0:
-            raise UserError(f"the rally from {start:.3f} to {end:.3f} s starts before 0 s")
+            raise UserError(f"the {what} from {start:.3f} to {end:.3f} s starts before 0 s")
         if not start < end:
-            raise UserError(f"the rally from {start:.3f} to {end:.3f} s must end after its start")
+            raise UserError(f"the {what} from {start:.3f} to {end:.3f} s must end after its start")
     ordered = sorted(marks)
     for (start, end), (following, _) in zip(ordered, ordered[1:], strict=False):
         if following < end:
             raise UserError(
-                f"the rally from {start:.3f} to {end:.3f} s overlaps the one from {following:.3f} s"
+                f"the {what} from {start:.3f} to {end:.3f} s overlaps "
+                f"the one from {following:.3f} s"
             )
     for _, end in ordered:
         if end > duration_sec + 0.001:
             raise UserError(
-                f"a rally ends at {end:.3f} s, but the match ends at {duration_sec:.3f} s; are "
+                f"a {what} ends at {end:.3f} s, but the match ends at {duration_sec:.3f} s; are "
                 "these the marks of another video?"
             )
 
 
-def read_marks(path: Path, duration_sec: float = float("inf")) -> Marks:
-    """A table's rallies in order of time; none if there is no file.
+def read_marks(path: Path, duration_sec: float = float("inf"), what: str = "rally") -> Marks:
+    """A table's rallies (or what else it holds) in order of time; none if there is no file.
 
     Raises UserError, naming the file, for values that are not numbers and for what check_marks
     refuses.
@@ -83,7 +84,7 @@ def read_marks(path: Path, duration_sec: float = float("inf")) -> Marks:
         raise UserError(f"{path}: the row {','.join(bad.iloc[0])} must be two numbers, in seconds")
     marks = sorted(numbers.round(3).itertuples(index=False, name=None))
     try:
-        check_marks(marks, duration_sec)
+        check_marks(marks, duration_sec, what)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return marks

@@ -5,8 +5,9 @@ import pytest
 
 from annotation import labels_from_marks
 from annotation.change_log import log_path, read_changes
+from annotation.ground_truth import inside_sec, unknown_path
 from annotation.labels import Answer, read_labels, save_labels, undo
-from annotation.labels_from_marks import MatchLabels, inside_sec, label_from_matches, label_of
+from annotation.labels_from_marks import MatchLabels, label_from_matches, label_of
 from annotation.match_marks import marks_path, match_name, read_marks, save_marks
 from collection.sources import watch_address
 from files import UserError, labels_path
@@ -34,6 +35,12 @@ def mark(data, name, *marks):
     """Replaces the marks of a match."""
     path = marks_path(data, name)
     save_marks(path, list(marks), read_marks(path), 10_000)
+
+
+def mark_unknown(data, name, *stretches):
+    """Replaces the unknown stretches of a match."""
+    path = unknown_path(marks_path(data, name))
+    save_marks(path, list(stretches), read_marks(path), 10_000)
 
 
 def own(data, **videos):
@@ -95,6 +102,44 @@ def test_sequences_that_touch_an_edge_do_not_straddle_it(root):
     mark(root, "final", (10, 20))
     assert label_from_matches(root)[0].straddling == []
     assert list(read_labels(root / "train").values()) == ["0", "1", "1", "0"]
+
+
+def test_a_sequence_that_touches_an_unknown_stretch_gets_no_label_and_is_listed(root):
+    names = collect(root, "final.mp4", ["0", "29", "29.002", "35", "39.998", "40", "41"])
+    mark(root, "final", (10, 20), (41, 50))
+    mark_unknown(root, "final", (30, 40))
+    [found] = label_from_matches(root)
+    assert found.unknown == names[2:5]
+    assert read_labels(root / "train") == dict(zip([*names[:2], *names[5:]], "0001", strict=True))
+
+
+def test_a_rally_inside_an_unknown_stretch_is_known(root):
+    names = collect(root, "final.mp4", ["30", "35", "44"])
+    mark(root, "final", (34, 38))
+    mark_unknown(root, "final", (30, 45))
+    [found] = label_from_matches(root)
+    assert read_labels(root / "train") == {names[1]: "1"}
+    assert found.unknown == [names[0], names[2]]
+
+
+def test_a_label_from_marks_is_removed_where_nothing_is_known_any_more(root):
+    names = collect(root, "final.mp4", ["0", "12", "31"])
+    mark(root, "final", (10, 20))
+    label_from_matches(root)
+    mark_unknown(root, "final", (30, 40))
+    [found] = label_from_matches(root)
+    assert (found.taken_back, found.unknown) == (1, names[2:])
+    assert read_labels(root / "train") == dict(zip(names[:2], "01", strict=True))
+
+
+def test_a_manual_label_in_an_unknown_stretch_is_kept(root):
+    names = collect(root, "final.mp4", ["12", "31"])
+    save_labels(root / "train", [Answer(names[1], "1", "")])
+    mark(root, "final", (10, 20))
+    mark_unknown(root, "final", (30, 40))
+    [found] = label_from_matches(root)
+    assert (found.kept, found.unknown) == (1, [])
+    assert read_labels(root / "train") == dict.fromkeys(names, "1")
 
 
 def test_a_manual_label_is_kept_and_listed_if_it_differs(root):
