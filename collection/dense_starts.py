@@ -29,18 +29,19 @@ def dense_starts(
     One start every 2 * every_sec from start_sec on, where known; and as many near edges, or fewer
     if no place is left. The same arguments give the same starts.
     """
-    first, last = _ms(start_sec), _ms(end_sec) - _length_ms(length_sec)
+    length = _ms(length_sec)
+    first, last = _ms(start_sec), _ms(end_sec) - length
     stretches = [(_ms(start), _ms(end)) for start, end in unknown]
 
     def is_known(start: int) -> bool:
-        end = start + _length_ms(length_sec)
-        return first <= start <= last and all(end <= a or b <= start for a, b in stretches)
+        known = all(start + length <= a or b <= start for a, b in stretches)
+        return first <= start <= last and known
 
     step = max(1, _ms(2 * every_sec))
     starts = [start for start in range(first, last + 1, step) if is_known(start)]
     wanted = 2 * len(starts)
     edges = sorted({_ms(edge) for rally in rallies for edge in rally})
-    for start in _near_edges(edges, _length_ms(length_sec)):
+    for start in _near_edges(edges, length):
         if len(starts) >= wanted:
             break
         if is_known(start) and _is_apart(start, starts):
@@ -74,8 +75,3 @@ def _is_apart(start: int, starts: list[int]) -> bool:
 def _ms(seconds: float) -> int:
     """Whole milliseconds, equal for a duration and for the three decimals that a table keeps."""
     return round(round(seconds, 3) * 1000)
-
-
-def _length_ms(length_sec: float) -> int:
-    """Whole milliseconds that a sequence of this length fits into."""
-    return math.ceil(length_sec * 1000 - 1e-6)

@@ -38,7 +38,7 @@ def known_ms(unknown, start_sec, end_sec):
 
 
 def fits(start, length_sec, known):
-    end = ms(start) + int(np.ceil(length_sec * 1000 - 1e-6))
+    end = ms(start) + ms(length_sec)
     return end <= len(known) and bool(known[ms(start) : end].all())
 
 
@@ -147,8 +147,9 @@ def test_without_a_rally_the_even_starts_are_all():
 
 
 def test_marks_after_the_end_of_the_video_are_ignored():
-    marks = [(5.0, 9.0), (500.0, 510.0)]
-    assert dense_starts(marks, [], 1.0, 2.0, 0, 30.0) == dense_starts(marks[:1], [], 1.0, 2.0, 0, 30)
+    first, late = (5.0, 9.0), (500.0, 510.0)
+    starts = dense_starts([first], [], 1.0, 2.0, 0, 30.0)
+    assert len(starts) == 16 and dense_starts([first, late], [], 1.0, 2.0, 0, 30.0) == starts
 
 
 def test_nothing_known_gives_no_start():
