@@ -28,8 +28,8 @@ export function everyMark() {
   return all.toSorted((one, other) => one.mark[0] - other.mark[0]);
 }
 
-// The parts of the spans outside the holes. What a rally covers is known; the table keeps the unknown
-// stretch as it was marked.
+// The parts of the spans outside the holes. What a rally covers is known. The table keeps the whole
+// stretch, and ground_truth.py cuts it in the same way.
 export function outside(spans, holes) {
   return spans.flatMap(([first, end]) => {
     const parts = [];
@@ -53,7 +53,7 @@ export function chooseMark({ kind, mark }, edge) {
 function makeListItem(item) {
   const { kind, mark: [start, end] } = item, row = make("li", "");
   const text = `${clock(start, 2)} – ${clock(end, 2)}  ${(end - start).toFixed(1)}\u00a0s`;
-  const more = { rally: "", proposal: " ?", unknown: " not\u00a0known" }[kind];
+  const more = { rally: "", proposal: "\u00a0?", unknown: " not\u00a0known" }[kind];
   const go = make("button", text + more, { className: `go ${kind}` });
   const deleteButton = make("button", "✕");
   if (kind === "proposal") go.setAttribute("aria-label", `${text}, proposed`);

@@ -97,12 +97,10 @@ function followPlayer() {
   $("pause").setAttribute("aria-pressed", String(video.paused));
 }
 
-// As they are drawn: rallies over unknown stretches, the selected one on top.
+// Unknown stretches first, because rallies are drawn over them.
 function topmostLast() {
   const all = everyMark(), below = all.filter(({ kind }) => kind === "unknown");
-  const above = all.filter(({ kind }) => kind !== "unknown");
-  const chosen = all.filter((item) => sameItem(match.chosen, item));
-  return [...below, ...above, ...chosen];
+  return below.concat(all.filter(({ kind }) => kind !== "unknown"));
 }
 
 // The topmost mark at sec, with no edge selected.
@@ -112,8 +110,11 @@ function markAt(sec) {
 }
 
 const markMouse = {
-  edges: () => topmostLast().flatMap((item) => ["start", "end"].map((edge) => (
-    { ...item, edge, sec: edgeSec({ mark: item.mark, edge }) }))),
+  edges() {  // the mouse grabs the last one where several meet: that of the selected mark
+    const all = topmostLast(), chosen = all.filter((item) => sameItem(match.chosen, item));
+    return [...all, ...chosen].flatMap((item) => ["start", "end"].map((edge) => (
+      { ...item, edge, sec: edgeSec({ mark: item.mark, edge }) })));
+  },
   onGrab(edge, sec) {
     stopRewind();
     match.chosen = edge ?? markAt(sec);

@@ -758,6 +758,7 @@ def test_stretches_are_hatched_outside_rallies_and_framed_when_selected(browser,
         page.wait_for_selector("#rallies button")
         hatched = [k for k in range(1, 9) if is_hatched(page, k + 0.3, k + 0.7)]
         assert hatched == [2, 5, 6]
+        assert len(colours_at(page, 3.3, 3.7)) == 1  # nothing shows through the rally
         left, right = (2.15, 2.25), (6.75, 6.85)
         assert not any(RING in colours_at(page, *edge) for edge in (left, right))
         press(page, "n")
@@ -784,6 +785,16 @@ def test_the_edge_of_the_selected_one_is_dragged_where_a_rally_meets_a_stretch(
         assert read_marks(table) == [(4.0, 6.0)]
         assert [abs(sec - 5) < 0.05 for sec in stretches(table)[0]] == [False, True]
         assert read_truth(table).unknown == [(2.0, 4.0)]
+
+
+def test_a_click_selects_a_rally_also_inside_a_selected_stretch(browser, video, tmp_path):
+    table = save_stretches(tmp_path, (2.0, 8.0))
+    save_marks(table, [(4.0, 6.0)], [], 10.0)
+    with marking(browser, video, tmp_path) as (page, _):
+        page.wait_for_selector("#rallies button")
+        for sec, row in ((3.0, "0:02.00 – 0:08.00"), (5.0, "0:04.00 – 0:06.00")):
+            drag(page, sec, sec)  # a click
+            assert row in page.inner_text("#rallies .chosen")
 
 
 def test_a_stretch_beyond_the_film_ends_with_it_on_the_page_and_is_kept(browser, video, tmp_path):

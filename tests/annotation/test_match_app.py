@@ -360,12 +360,23 @@ def test_undo_without_a_time_takes_the_latest_change_of_either_kind(data, match_
     assert undo(client) == {"kind": None, "marks": None}
 
 
+def test_undo_of_a_stretch_changed_elsewhere_is_refused(data, match_file):
+    _, client = serve_match(data, match_file)
+    mark(client, [[0, 0.5]], kind="unknown")
+    write_unknown(data, "0.000,0.750\n")
+    told = post(client, "/marks/undo", {"time": ""})
+    assert told.status_code == 500
+    assert "cannot undo: the stretch 0.000-0.500 s was changed" in told.json()["error"]
+    assert table_of(data, "unknown") == "start_sec,end_sec\n0.000,0.750\n"
+
+
 @pytest.mark.parametrize(
     ("stretches", "why"),
     [
         ([[0, 1], [0.5, 1.5]], "the stretch from 0.000 to 1.000 s overlaps"),
         ([[1.5, 1]], "the stretch from 1.500 to 1.000 s must end after its start"),
         ([[-0.5, 1]], "the stretch from -0.500"),
+        ([[1.0001, 1.0004]], "the stretch from 1.000 to 1.000 s must end after its start"),
         ([[1, 2.5]], "a stretch ends at 2.500 s, but the match ends at 2.000 s"),
     ],
 )
