@@ -1,0 +1,227 @@
+"""Reading and joining real clips, on small tables and made-up features.
+
+With RALLY_REAL_DATA set to the folder above badminton/, the tables of the real clips are read too.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from annotation.ground_truth import Truth
+from conftest import numbered_frame, write_video
+from files import UserError
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import real_clips
+from real_clips import (
+    STEP_SEC,
+    PreparedClip,
+    Still,
+    encode_stills,
+    label_broadcast,
+    label_main_camera,
+    prepare_clip,
+    read_clips,
+    read_stills,
+)
+from real_matches import back_and_forth, join_clips, split_stills
+
+PLAY, STANDING, STILL = 100.0, 200.0, 300.0  # what the made-up features say of a step
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of two clips of a broadcast and one of the main camera; their files are empty."""
+    (tmp_path / "broadcast.csv").write_text(
+        "video,match,first_frame,duration_sec,strokes\n"
+        "india_1.mp4,india,1,9.00,1.50-6.25\nindia_2.mp4,india,2,9.00,\n"
+    )
+    (tmp_path / "main_camera.csv").write_text(
+        "video,venue,duration_sec,rallies\ngreen_1.mp4,green,8.00,1.00-6.00\n"
+    )
+    (tmp_path / "stills.csv").write_text("picture,match,view\na_1.jpg,a,court\na_2.jpg,a,other\n")
+    for name in ("broadcast/india_1.mp4", "broadcast/india_2.mp4", "main_camera/green_1.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "stills").mkdir()
+    for name in ("a_1.jpg", "a_2.jpg"):
+        (tmp_path / "stills" / name).touch()
+    return tmp_path
+
+
+def test_a_broadcast_rally_ends_a_second_after_its_last_stroke():
+    truth, standing = label_broadcast("1.50-6.25", 20.0)
+    assert truth == Truth([(1.5, 7.25)])
+    assert standing == [(7.25, pytest.approx(8.55))]
+
+
+def test_a_rally_and_the_main_camera_after_it_end_with_the_clip():
+    assert label_broadcast("1.50-6.25", 7.0) == (Truth([(1.5, 7.0)]), [])
+    assert label_broadcast("1.50-6.25", 7.75)[1] == [(7.25, 7.75)]
+
+
+def test_five_seconds_before_a_start_that_is_not_known_are_unknown():
+    assert label_broadcast("6.00-9.00?", 20.0)[0] == Truth([(6.0, 10.0)], [(1.0, 6.0)])
+    assert label_broadcast("2.00-9.00?", 20.0)[0].unknown == [(0.0, 2.0)]
+    assert label_broadcast("1.00-3.00 6.00-9.00?", 20.0)[0].unknown == [(4.0, 6.0)]
+
+
+def test_nothing_of_an_unknown_stretch_counts_as_standing():
+    _, standing = label_broadcast("1.00-3.00 6.00-9.00?", 20.0)
+    assert standing == [(10.0, pytest.approx(11.3))]
+
+
+def test_nobody_plays_outside_the_rallies_of_the_main_camera():
+    assert label_main_camera("1.00-6.00", 8.0) == (Truth([(1.0, 6.0)]), [(0.0, 1.0), (6.0, 8.0)])
+
+
+def test_clips_without_a_stroke_are_left_out(folder):
+    clips = read_clips(folder)
+    assert [(clip.path.name, clip.group) for clip in clips] == [
+        ("india_1.mp4", "india"),
+        ("green_1.mp4", "green"),
+    ]
+    assert clips[0].truth == Truth([(1.5, 7.25)]) and clips[1].truth == Truth([(1.0, 6.0)])
+
+
+def test_all_problems_of_the_clips_are_told_at_once(folder):
+    table = folder / "broadcast.csv"
+    table.write_text(table.read_text() + "gone.mp4,india,3,9.00,1.00-2.00\n")
+    (folder / "main_camera.csv").write_text(
+        "video,venue,duration_sec,rallies\ngreen_1.mp4,green,8.00,1.00 to 6.00\n"
+    )
+    with pytest.raises(UserError) as told:
+        read_clips(folder)
+    assert "gone.mp4 is missing" in str(told.value) and "'1.00 to 6.00'" in str(told.value)
+
+
+def test_all_problems_of_the_stills_are_told_at_once(folder):
+    assert [still.is_court for still in read_stills(folder)] == [True, False]
+    table = folder / "stills.csv"
+    table.write_text(table.read_text() + "a_3.jpg,a,court\na_2.jpg,a,crowd\n")
+    with pytest.raises(UserError) as told:
+        read_stills(folder)
+    assert "a_3.jpg is missing" in str(told.value) and "'crowd'" in str(told.value)
+
+
+def test_a_still_has_the_features_of_the_same_frame_in_a_clip(tmp_path, backbone, monkeypatch):
+    path = write_video(tmp_path / "clip.mp4", "30", 8, "-c:v", "ffv1", "-pix_fmt", "gray")
+    cv2.imwrite(str(tmp_path / "still.png"), numbered_frame(4))
+    clip = real_clips.Clip(path, "india", Truth([]), [])
+    prepared = prepare_clip(clip, backbone, tmp_path / "work")
+    still = encode_stills([Still(tmp_path / "still.png", "a", True)], backbone)
+    assert torch.allclose(prepared.features[1], still[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(prepared.features[0], still[0], rtol=1e-4, atol=1e-5)
+
+
+def make_clip(number: int, steps: int = 75) -> PreparedClip:
+    """A clip of 10 s with a rally from 2 to 6 s, then 2 s of standing; the rest is a close-up."""
+    seconds = torch.arange(steps) * STEP_SEC
+    kind = torch.zeros(steps)
+    kind[(seconds >= 2) & (seconds < 6)] = PLAY
+    kind[(seconds >= 6) & (seconds < 8)] = STANDING
+    return PreparedClip(
+        torch.stack([kind, torch.full((steps,), float(number))], dim=1),
+        Truth([(2.0, 6.0)], [(0.0, 2.0)]),
+        [(6.0, 8.0)],
+    )
+
+
+def make_stills(count: int = 3) -> torch.Tensor:
+    return torch.tensor([[STILL, float(k)] for k in range(count)])
+
+
+def pieces_of(features: torch.Tensor, truth: Truth) -> tuple[list, list]:
+    """The kinds of the steps of each pause, and the numbers of the clips, in order of time."""
+    starts = [round((start - 2.0) / STEP_SEC) for start, _ in truth.rallies]
+    pauses = [
+        features[first + 75 : following]
+        for first, following in zip(starts, starts[1:], strict=False)
+    ]
+    return pauses, [int(features[first, 1]) for first in starts]
+
+
+def test_each_rally_of_a_joined_match_lies_where_its_steps_are():
+    clips = [make_clip(number) for number in range(6)]
+    features, truth = join_clips(clips, make_stills(), seed=0)
+    seconds = torch.arange(len(features)) * STEP_SEC
+    inside = torch.zeros(len(features), dtype=torch.bool)
+    for start, end in truth.rallies:
+        inside |= (seconds >= start - 0.001) & (seconds < end - 0.001)
+    assert torch.equal(inside, features[:, 0] == PLAY)
+    assert len(truth.rallies) == len(truth.unknown) == 6
+    assert [end for _, end in truth.unknown] == [start for start, _ in truth.rallies]
+
+
+def test_every_clip_is_joined_once_in_an_order_of_the_seed():
+    clips = [make_clip(number) for number in range(6)]
+    orders = [pieces_of(*join_clips(clips, make_stills(), seed))[1] for seed in (0, 0, 1)]
+    assert sorted(orders[0]) == list(range(6))
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_pauses_are_a_still_and_standing_in_turn_of_3_to_8_s():
+    clips = [make_clip(number) for number in range(9)]
+    pauses, _ = pieces_of(*join_clips(clips, make_stills(), seed=0))
+    kinds = [set(pause[:, 0].tolist()) for pause in pauses]
+    assert kinds == [{STILL}, {STANDING}] * 4
+    assert all(len(set(pause[:, 1].tolist())) == 1 for pause in pauses)  # one still, one stretch
+    lengths = [len(pause) * STEP_SEC for pause in pauses]
+    assert 3 - STEP_SEC < min(lengths) < max(lengths) < 8 + STEP_SEC and len(set(lengths)) > 3
+
+
+def test_a_still_comes_again_only_after_all_others():
+    clips = [make_clip(number) for number in range(7)]
+    pauses, _ = pieces_of(*join_clips(clips, make_stills(3), seed=0))
+    assert sorted(int(pause[0, 1]) for pause in pauses[::2]) == [0, 1, 2]
+
+
+def test_clips_without_any_pause_to_show_are_refused():
+    with pytest.raises(UserError, match="no still"):
+        join_clips([make_clip(0)], make_stills(0), seed=0)
+    short = PreparedClip(make_clip(0).features, Truth([(2.0, 6.0)]), [(6.0, 6.3)])
+    with pytest.raises(UserError, match="no stretch of main camera"):
+        join_clips([short], make_stills(), seed=0)
+
+
+def test_a_stretch_runs_back_and_forth():
+    stretch = torch.arange(4.0)[:, None]
+    assert back_and_forth(stretch, 9)[:, 0].tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+
+
+def test_no_match_lends_its_stills_to_two_purposes():
+    stills = [
+        Still(Path(f"m{k:02d}_{view}.jpg"), f"m{k:02d}", view == "court")
+        for k in range(20)
+        for view in ("court", "other")
+    ]
+    groups = ["india", "denmark", "green"]
+    split = split_stills(stills, groups)
+    parts = [split.train, split.validation, *(split.pauses[group] for group in groups)]
+    matches = [{still.match for still in part} for part in parts]
+    assert all(matches) and sum(map(len, matches)) == len(set.union(*matches)) == 20
+    assert not any(still.is_court for group in groups for still in split.pauses[group])
+    for part in (split.train, split.validation):
+        assert {still.is_court for still in part} == {True, False}
+    with pytest.raises(UserError, match="too few"):
+        split_stills(stills[:8], groups)
+
+
+@pytest.mark.skipif("RALLY_REAL_DATA" not in os.environ, reason="RALLY_REAL_DATA is not set")
+def test_the_real_clips_are_five_groups_and_all_have_stills_for_their_pauses():
+    data = Path(os.environ["RALLY_REAL_DATA"]) / "badminton"
+    clips = read_clips(data)
+    groups = {clip.group for clip in clips}
+    assert groups == {"india", "denmark", "allengland", "green", "pale"}
+    assert (
+        all(clip.truth.rallies for clip in clips)
+        and np.mean([bool(c.standing) for c in clips]) > 0.4
+    )
+    split = split_stills(read_stills(data), sorted(groups))
+    assert min(map(len, split.pauses.values())) >= 5
