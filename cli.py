@@ -64,19 +64,14 @@ def count_of(number: int, singular: str, plural: str = "") -> str:
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
-def add_precision(parser: argparse.ArgumentParser) -> None:
-    """Adds --precision, for the commands that run the backbone."""
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --precision and --ray, for the commands that run on one machine or many."""
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="auto",
         help="of the backbone; auto (the default): bf16 where the processor supports it, else fp32",
     )
-
-
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --precision and --ray, for the commands that run on one machine or many."""
-    add_precision(parser)
     parser.add_argument(
         "--ray",
         nargs="?",

@@ -16,11 +16,13 @@ import pytest
 import torch
 
 import detecting_rallies
+from annotation.ground_truth import Truth
 from annotation.match_marks import read_marks
 from conftest import number_in, write_damaged_video, write_video
 from detection import fitting, match_features, temporal_head
 from detection.decoding import Decoding
 from detection.detector import load_detector
+from detection.marked_matches import has_marked_matches, present_matches
 from detection.match_features import load_steps
 from detection.records import default_dir
 from detection.temporal_head import HeadConfig
@@ -402,7 +404,7 @@ def test_marks_beyond_the_end_of_a_match_are_refused(fitted, tmp_path):
 
 def test_has_marked_matches_needs_all_three_splits(fitted, tmp_path):
     data = shutil.copytree(fitted[1], tmp_path / "Data")
-    assert fitting.has_marked_matches(data)
-    assert fitting.present_matches(data, "test") == [(data / "test.mp4", RALLIES)]
+    assert has_marked_matches(data)
+    assert present_matches(data, "test") == [(data / "test.mp4", Truth(RALLIES))]
     (data / "test.mp4").unlink()
-    assert not fitting.has_marked_matches(data)
+    assert not has_marked_matches(data)
