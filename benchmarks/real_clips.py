@@ -30,7 +30,7 @@ EVERY = HeadConfig().every  # frames of the 30 fps grid from one step to the nex
 STEP_SEC = EVERY / GRID_FPS
 LANDING_SEC = 1.0  # from the last stroke of a rally to its end
 UNKNOWN_SEC = 5.0  # before a first stroke that is no serve
-CAMERA_STAYS_SEC = 1.3  # after a rally, most broadcasts keep the main camera on for longer
+CAMERA_STAYS_SEC = 1.3  # after a rally, most broadcasts keep the main camera on this long
 SPAN = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)(\??)")  # seconds; "?": the start is not known
 
 
@@ -41,7 +41,7 @@ class Clip:
     path: Path
     group: str  # its match or venue
     truth: Truth
-    standing: Marks  # (start_sec, end_sec) where the main camera is on and nobody plays
+    standing: Marks  # (start_sec, end_sec) where the main camera may be on and nobody plays
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def label_broadcast(strokes: str, duration_sec: float) -> tuple[Truth, Marks]:
     """What is known of a broadcast clip, from the seconds of the first and last stroke of rallies.
 
     A rally ends LANDING_SEC after its last stroke. If its first stroke is no serve ("?"), the
-    UNKNOWN_SEC before it are an unknown stretch. The main camera is taken to be on for
-    CAMERA_STAYS_SEC after a rally. A few broadcasts cut away earlier.
+    UNKNOWN_SEC before it are an unknown stretch. For CAMERA_STAYS_SEC after a rally the main camera
+    may be on; real_matches.standing_stretches finds out.
     """
     spans = _spans(strokes)
     rallies = [(start, min(end + LANDING_SEC, duration_sec)) for start, end, _ in spans]

@@ -24,6 +24,7 @@ from files import UserError
 
 PAUSE_SEC = (3.0, 8.0)  # the shortest and the longest pause
 MIN_STRETCH_STEPS = 4  # of the main camera, half a second
+FAR_FROM_PLAY = 2.5  # close-ups and replays are 4 to 10 times as far, the main camera about 1
 
 
 @dataclass(frozen=True)
@@ -95,17 +96,30 @@ def join_clips(
 
 
 def standing_stretches(clip: PreparedClip) -> list[torch.Tensor]:
-    """The features (S, 512) of each stretch of main camera without play that is long enough."""
+    """The features (S, 512) of each stretch of main camera without play, at least half a second.
+
+    A stretch ends where the picture no longer looks like the main camera: where its features are
+    FAR_FROM_PLAY times as far from the mean of the clip's play as nine in ten steps of play are.
+    """
+    play = torch.cat([clip.features[_steps(rally)] for rally in clip.truth.rallies])
+    mean = play.mean(0)
+    reach = FAR_FROM_PLAY * (play - mean).norm(dim=1).quantile(0.9)
     stretches = []
-    for start, end in clip.standing:
-        first, past = (int(np.ceil(round(sec / STEP_SEC, 6))) for sec in (start, end))
-        stretches.append(clip.features[first:past])
+    for span in clip.standing:
+        stretch = clip.features[_steps(span)]
+        near = (stretch - mean).norm(dim=1) <= reach
+        stretches.append(stretch[: int(near.cumprod(0).sum())])
     return [stretch for stretch in stretches if len(stretch) >= MIN_STRETCH_STEPS]
 
 
+def _steps(span: tuple[float, float]) -> slice:
+    """The steps of a clip whose time lies between two seconds, the end excluded."""
+    first, past = (int(np.ceil(round(sec / STEP_SEC, 6))) for sec in span)
+    return slice(first, past)
+
+
 def back_and_forth(stretch: torch.Tensor, steps: int) -> torch.Tensor:
-    """Runs a stretch (S, D) forwards, backwards, forwards ... to (steps, D); no step twice in a
-    row."""
+    """Runs a stretch (S, D) forwards, backwards and so on: (steps, D), no step twice in a row."""
     there_and_back = [*range(len(stretch)), *range(len(stretch) - 2, 0, -1)]
     return stretch[torch.tensor(there_and_back)[torch.arange(steps) % len(there_and_back)]]
 

@@ -1,4 +1,4 @@
-"""Reading and joining real clips, on small tables and made-up features.
+"""Reading, joining and measuring real clips, on small tables and made-up features.
 
 With RALLY_REAL_DATA set to the folder above badminton/, the tables of the real clips are read too.
 """
@@ -6,6 +6,7 @@ With RALLY_REAL_DATA set to the folder above badminton/, the tables of the real 
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,10 +15,13 @@ import torch
 
 from annotation.ground_truth import Truth
 from conftest import numbered_frame, write_video
+from detection.fitting import ReadyMatch
+from detection.match_features import steps_in_memory
 from files import UserError
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
+import real
 import real_clips
 from real_clips import (
     STEP_SEC,
@@ -30,9 +34,9 @@ from real_clips import (
     read_clips,
     read_stills,
 )
-from real_matches import back_and_forth, join_clips, split_stills
+from real_matches import StillSplit, back_and_forth, join_clips, split_stills, standing_stretches
 
-PLAY, STANDING, STILL = 100.0, 200.0, 300.0  # what the made-up features say of a step
+PLAY, STANDING, STILL = 1.0, 2.0, 3.0  # what the made-up features say of a step, 0: a close-up
 
 
 @pytest.fixture
@@ -126,15 +130,17 @@ def make_clip(number: int, steps: int = 75) -> PreparedClip:
     kind = torch.zeros(steps)
     kind[(seconds >= 2) & (seconds < 6)] = PLAY
     kind[(seconds >= 6) & (seconds < 8)] = STANDING
+    view = 10.0 * (-1) ** torch.arange(steps)  # of the main camera: 10 to either side of the mean
+    view[kind == 0] = 100.0
     return PreparedClip(
-        torch.stack([kind, torch.full((steps,), float(number))], dim=1),
+        torch.stack([kind, torch.full((steps,), float(number)), view], dim=1),
         Truth([(2.0, 6.0)], [(0.0, 2.0)]),
         [(6.0, 8.0)],
     )
 
 
 def make_stills(count: int = 3) -> torch.Tensor:
-    return torch.tensor([[STILL, float(k)] for k in range(count)])
+    return torch.tensor([[STILL, float(k), 100.0] for k in range(count)])
 
 
 def pieces_of(features: torch.Tensor, truth: Truth) -> tuple[list, list]:
@@ -190,6 +196,17 @@ def test_clips_without_any_pause_to_show_are_refused():
         join_clips([short], make_stills(), seed=0)
 
 
+def test_a_stretch_ends_where_the_picture_leaves_the_main_camera():
+    clip = make_clip(0)
+    (stretch,) = standing_stretches(clip)
+    assert stretch[:, 0].tolist() == [STANDING] * 15  # 2 s
+    clip.features[50:, 2] = 100.0  # a close-up from step 50 on, which is 6.67 s
+    (stretch,) = standing_stretches(clip)
+    assert torch.equal(stretch, clip.features[45:50])
+    clip.features[48:, 2] = 100.0
+    assert standing_stretches(clip) == []  # under half a second
+
+
 def test_a_stretch_runs_back_and_forth():
     stretch = torch.arange(4.0)[:, None]
     assert back_and_forth(stretch, 9)[:, 0].tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
@@ -211,6 +228,72 @@ def test_no_match_lends_its_stills_to_two_purposes():
         assert {still.is_court for still in part} == {True, False}
     with pytest.raises(UserError, match="too few"):
         split_stills(stills[:8], groups)
+
+
+def made_match(name: str, rallies: list, unknown: list, steps: int = 150) -> ReadyMatch:
+    """A match of 20 s without features."""
+    features = steps_in_memory(torch.zeros(steps, 512))
+    return ReadyMatch(name, features, Truth(rallies, unknown), steps * STEP_SEC)
+
+
+def test_unknown_stretches_and_steps_without_a_probability_do_not_count():
+    match = made_match("india", [(4.0, 12.0)], [(2.0, 4.0)])
+    times_sec = np.arange(4, 147) * STEP_SEC  # windows begin and end inside the match
+    right = ((times_sec >= 4.0) & (times_sec < 12.0)).astype(np.float32)
+    doubtful = (times_sec >= 2.0) & (times_sec < 4.0)
+    probs = np.where(doubtful, 1.0, right)
+    probs[-5:] = np.nan
+    perfect = {"auc": 1.0, "balanced_accuracy": 1.0, "accuracy": 1.0}
+    assert real.score_steps(times_sec, probs, match) == perfect
+    probs[times_sec >= 12.0] = 1.0
+    assert real.score_steps(times_sec, probs, match)["balanced_accuracy"] < 1.0
+
+
+def test_the_majority_is_that_of_the_training_groups():
+    match = made_match("india", [(4.0, 12.0)], [])  # play for 8 of 20 s
+    resting, playing = made_match("a", [(1.0, 3.0)], []), made_match("b", [(1.0, 19.0)], [])
+    always_rest = real.score_majority([resting], match)
+    assert always_rest == {"auc": 0.5, "balanced_accuracy": 0.5, "accuracy": 0.6, "f1_50": 0.0}
+    always_play = real.score_majority([playing], match)
+    assert always_play == always_rest | {"accuracy": 0.4}
+    unsure = made_match("c", [(1.0, 3.0)], [(3.0, 20.0)])  # 2 of 3 known seconds are play
+    assert real.score_majority([unsure], match) == always_play
+
+
+def test_a_sequence_of_a_view_is_one_still_repeated(tmp_path, backbone):
+    stills = []
+    for k in range(4):
+        stills.append(Still(tmp_path / f"a_{k}.png", "a", k % 2 == 0))
+        cv2.imwrite(str(stills[-1].path), numbered_frame(37 * k))
+    split = StillSplit(stills[:2], stills[2:], {})
+    train, validation = real.load_views(split, backbone, tmp_path / "views")
+    assert train.labels.tolist() == validation.labels.tolist() == [1.0, 0.0]
+    pictures = encode_stills(stills, backbone)
+    for k, (sequence, _) in enumerate([*train, *validation][:4]):
+        assert torch.allclose(sequence, pictures[k].expand(real.WINDOW_STEPS, 512), atol=1e-6)
+
+
+def test_every_group_is_measured_by_fits_that_never_saw_it(monkeypatch):
+    matches = [made_match(name, [(4.0, 12.0)], []) for name in ("india", "green", "pale")]
+    jobs = []
+
+    def run(detector, matches, config, job):
+        jobs.append((detector, config is None, job))
+        (held_out,) = job.fold.held_out
+        times_sec = np.arange(150) * STEP_SEC
+        probs = ((times_sec >= 4.0) & (times_sec < 12.0)).astype(np.float32)
+        measured = {"iou": {"0.5": {"f1": job.seed / 10}}}
+        return [SimpleNamespace(times_sec=times_sec, probs=probs, measured=measured)]
+
+    monkeypatch.setattr(real, "run_job", run)
+    rows = real.measure(matches, {1: "window model 1", 2: "window model 2"})
+    assert rows.groupby("method").size().to_dict() == {"head": 6, "main camera": 6, "majority": 3}
+    heads = rows[rows["method"] == "head"]
+    assert heads["auc"].tolist() == [1.0] * 6 and heads["f1_50"].tolist() == [0.1, 0.2] * 3
+    assert {(detector[-1], job.seed) for detector, _, job in jobs} == {("1", 1), ("2", 2)}
+    for _, _, job in jobs:
+        parts = (*job.fold.held_out, *job.fold.train, *job.fold.validation)
+        assert sorted(parts) == [0, 1, 2]
 
 
 @pytest.mark.skipif("RALLY_REAL_DATA" not in os.environ, reason="RALLY_REAL_DATA is not set")
