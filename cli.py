@@ -7,6 +7,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 
 from files import UserError
@@ -41,6 +42,14 @@ def positive(kind: type, zero: bool = False):
 
     parse.__name__ = f"{'non-negative' if zero else 'positive'} {kind.__name__}"  # for argparse
     return parse
+
+
+def finite(text: str) -> float:
+    """A finite number, also below 0."""
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError
+    return value
 
 
 def probability(text: str) -> float:

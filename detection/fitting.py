@@ -18,7 +18,7 @@ from detection.marked_matches import MarkedMatch, marked_for_fit
 from detection.match_features import StepFeatures, cached_steps, count_steps
 from detection.records import default_dir
 from detection.segment_metrics import measure_match, summarise
-from detection.temporal_head import HeadConfig, fit_head
+from detection.temporal_head import MAX_EPOCHS, HeadConfig, fit_head
 from files import UserError
 from media.video import open_video
 from model import update_checkpoint
@@ -81,15 +81,16 @@ def fit_detector(
     validation: list[ReadyMatch],
     config: HeadConfig | None = None,
     seed: int = 0,
+    max_epochs: int = MAX_EPOCHS,
 ) -> Fit:
     """Fits the decoding on matches of validation; with a config, first a head on those of train.
 
-    Without a config, the model classifies windows as it is.
+    Without a config, the model classifies windows as it is. Raises UserError as fit_head does.
     """
     detector, history = replace(detector, head=None), None
     if config:
         labelled = [[(m.features, m.truth) for m in part] for part in (train, validation)]
-        head, history = fit_head(*labelled, config, seed)
+        head, history = fit_head(*labelled, config, seed, max_epochs)
         detector = replace(detector, head=head)
     scored = [
         (*match_probs(detector, match.features), match.truth, match.end_sec) for match in validation
