@@ -3,8 +3,10 @@
 With RALLY_REAL_DATA set to the folder above badminton/, the tables of the real clips are read too.
 """
 
+import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -294,6 +296,53 @@ def test_every_group_is_measured_by_fits_that_never_saw_it(monkeypatch):
     for _, _, job in jobs:
         parts = (*job.fold.held_out, *job.fold.train, *job.fold.validation)
         assert sorted(parts) == [0, 1, 2]
+
+
+def test_the_last_line_is_one_object_with_the_figures_of_each_group(tmp_path, monkeypatch, capsys):
+    """On three SYNTHETIC venues of two clips. The fits are replaced by some that find nothing."""
+    data, clips, stills = tmp_path / "data", [], []
+    for part in ("main_camera", "broadcast", "stills"):
+        (data / part).mkdir(parents=True)
+    for venue in ("green", "hall", "pale"):
+        for k in range(2):
+            write_video(data / "main_camera" / f"{venue}_{k}.mp4", "30", 90)
+            clips.append(f"{venue}_{k}.mp4,{venue},3.00,1.00-2.00")
+    for k in range(12):
+        cv2.imwrite(str(data / "stills" / f"{k}.png"), numbered_frame(k))
+        stills.append(f"{k}.png,m{k // 2},{'court' if k % 2 else 'other'}")
+    for table, rows in (
+        ("main_camera", ["video,venue,duration_sec,rallies", *clips]),
+        ("broadcast", ["video,match,duration_sec,strokes"]),
+        ("stills", ["picture,match,view", *stills]),
+    ):
+        (data / f"{table}.csv").write_text("\n".join([*rows, ""]))
+
+    def find_nothing(detector, matches, config, job):
+        (held_out,) = job.fold.held_out
+        steps = matches[held_out].features.steps
+        measured = {"iou": {"0.5": {"f1": 0.0}}}
+        times_sec = np.arange(steps) * STEP_SEC
+        return [SimpleNamespace(times_sec=times_sec, probs=np.zeros(steps), measured=measured)]
+
+    monkeypatch.setattr(real, "run_job", find_nothing)
+    monkeypatch.setattr(real, "TrainConfig", partial(real.TrainConfig, max_epochs=1))
+    options = ["--data", str(data), "--weights", "random", "--seeds", "3", "4"]
+    monkeypatch.setattr(sys, "argv", ["real.py", *options])
+    assert real.main() == 0
+    told = capsys.readouterr().out.splitlines()
+    figures = json.loads(told[-1])
+    assert figures["weights"] == "random (seed 0)" and figures["seeds"] == [3, 4]
+    assert {name: each["rallies"] for name, each in figures["groups"].items()} == {
+        "green": 2,
+        "hall": 2,
+        "pale": 2,
+    }
+    assert list(figures["methods"]) == ["majority", "head", "main camera"]
+    for method in figures["methods"].values():
+        assert list(method["groups"]) == ["green", "hall", "pale"]
+        assert method["mean"]["balanced_accuracy"] == 0.5 and method["mean"]["f1_50"] == 0.0
+    assert set(figures["methods"]["head"]["mean_by_seed"]) == {"3", "4"}
+    assert not list(data.rglob("*.safetensors"))
 
 
 @pytest.mark.skipif("RALLY_REAL_DATA" not in os.environ, reason="RALLY_REAL_DATA is not set")
