@@ -9,9 +9,9 @@ names validates: it stops the training early and chooses the decoding. The other
 Beside the head stand two baselines. "main camera" takes the main camera for a rally: the window
 model learns the two views of stills, each repeated to a second, and its decoding is fitted on the
 same validation group. "majority" always gives the class that most steps of the training groups
-have. Only the labels of a held-out group are used, and only to measure. With --work, the features
-are kept for the next run. An hour of clips takes about 20 minutes on one plain core, of which
-extraction is the half.
+have. The labels of a held-out group only measure. With --work, the features are kept for the next
+run. The 64 minutes of clips in benchmarks/README.md took 20 minutes to extract and 25 to learn
+from, beside other work on 2 plain cores.
 """
 
 import argparse
@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from real_clips import EVERY, STEP_SEC, Clip, encode_stills, prepare_clip, read_clips, read_stills
 from real_matches import StillSplit, join_clips, split_stills
 
-from cli import count_of, positive, run_command
+from cli import positive, run_command
 from dataset import FeatureDataset
 from detection.detector import Detector, load_detector
 from detection.fitting import ReadyMatch
@@ -150,7 +150,7 @@ def print_scores(rows: pd.DataFrame, matches: list[ReadyMatch]) -> dict:
     for method, table in rows.groupby("method", sort=False):
         groups, seeds = (table.groupby(by)[SCORES].mean() for by in ("group", "seed"))
         mean = groups.mean()
-        print(f"\n{method}, mean over {count_of(len(seeds), 'seed')}")
+        print(f"\n{method}" + (f", mean over {len(seeds)} seeds" if len(seeds) > 1 else ""))
         print(pd.concat([groups, mean.to_frame("mean").T]).to_string(float_format="{:.3f}".format))
         figures["methods"][method] = {
             "groups": groups.to_dict("index"),
