@@ -3,6 +3,7 @@
 test_ray_cluster.py (make test-cluster) kills workers and whole nodes.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -24,6 +25,7 @@ from extraction.features import extract_features, features_dir, list_sequences
 from extraction.ray_cluster import as_path, choose_precision, connect, map_on_actors
 from extraction.ray_extraction import extract_on_ray
 from files import UserError
+from marked_data import write_marked
 from model import save_model
 from web.page import read_page
 
@@ -142,6 +144,31 @@ def test_matches_equal_those_without_ray_and_a_bad_one_does_not_stop_the_others(
         }
     assert len(found["here"]) == 6
     assert found["here"] == found["ray"]
+
+
+def test_folds_equal_those_without_ray_and_a_failure_is_named(
+    local, tmp_path, model, monkeypatch, capsys
+):
+    monkeypatch.setattr(ray_cluster, "connect", lambda address: None)  # already connected
+    footage = write_video(tmp_path / "m.mp4", "30", 180)
+    splits = {"a": "train", "b": "validation", "c": "test"}
+    found = {}
+    for where, spread in (("here", []), ("ray", ["--ray"])):
+        data = write_marked(tmp_path / where / "Data", footage, splits)
+        for name in splits:
+            (data / "matches" / f"{name}.csv").write_text("start_sec,end_sec\n1,3\n")
+        path = tmp_path / where / "best_model.pth"
+        save_model(path, model, "random (seed 0)", synthetic=True)
+        command = ["fit", "--model", str(path), "--data", str(data), "--leave-one-out", *spread]
+        command.append("--windows")  # no head to train: quick, and as much spread over workers
+        assert detecting_rallies.main(command) == 0
+        result = json.loads(path.with_name("leave_one_out.json").read_text())
+        found[where] = {name: result[name] for name in ("matches", "mean_95", "folds")}
+    assert set(found["here"]["matches"]) == set(splits)
+    assert found["here"] == found["ray"]
+    (data / "b.mp4").write_bytes(b"no video")
+    with pytest.raises(UserError, match=r"b\.mp4"):
+        detecting_rallies.main(command)
 
 
 @pytest.mark.parametrize("address", ["nokind://bucket/train", "gs://bucket/train"])
