@@ -4,7 +4,9 @@ Published marks count from the first frame of the film that was labelled. The fi
 downloads may begin earlier or later. Imports no torch.
 """
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -62,13 +64,13 @@ def best_shift(times_sec: np.ndarray, probs: np.ndarray, truth: Truth) -> Shift 
     )
 
 
-def warn_of_shift(name: str, shift: Shift | None) -> None:
-    """Prints a warning if the marks of a match fit its film clearly better after a shift."""
+def warn_of_shift(video: str | Path, shift: Shift | None) -> None:
+    """Prints a warning if the marks of a video fit it clearly better after a shift."""
     if shift and shift.is_large:
         print(
-            f"warning: the marks of {name} seem {abs(shift.sec):.1f} s too "
+            f"warning: the marks of {video} seem {abs(shift.sec):.1f} s too "
             f"{'early' if shift.sec > 0 else 'late'} for this film; look at it, then move them: "
-            f"python labeling.py --match {name} --shift {shift.sec:+.1f}"
+            f"python labeling.py --match {shlex.quote(str(video))} --shift {shift.sec:+.1f}"
         )
 
 

@@ -32,6 +32,7 @@ class ReadyMatch:
     features: StepFeatures
     truth: Truth
     end_sec: float
+    path: Path | None = None  # of its video
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def ready_matches(matches: list[MarkedMatch], detector: Detector, every: float) 
                 continue
             folder, _ = extract_shown(video, detector, default_dir(match.path), every)
         features = cached_steps(folder.absolute(), count_steps(video, every))
-        ready.append(ReadyMatch(match.name, features, match.truth, video.end_sec))
+        ready.append(ReadyMatch(match.name, features, match.truth, video.end_sec, match.path))
     if problems:
         raise UserError("\n  - ".join(problems))
     return ready
@@ -132,5 +133,5 @@ def fit_model(
     update_checkpoint(path, "detection", fit.as_record())
     for match in (*train, *validation):
         probs = match_probs(fit.detector, match.features)
-        warn_of_shift(match.name, best_shift(*probs, match.truth))
+        warn_of_shift(match.path, best_shift(*probs, match.truth))
     return fit.validation

@@ -60,7 +60,7 @@ def print_leave_one_out(result: dict) -> None:
         print(f"mean F1@0.5 by seed: {', '.join(by_seed)} (the tables are those of the first)")
     for name, match in result["matches"].items():
         if match["shift"]:
-            warn_of_shift(name, Shift(**match["shift"]))
+            warn_of_shift(result["videos"][name], Shift(**match["shift"]))
 
 
 def print_means(result: dict) -> None:

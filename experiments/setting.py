@@ -59,6 +59,7 @@ class Prepared:
             "head": self.config is not None,
             "every": self.config and self.config.every,
             "precision": self.detector.precision,
+            "videos": {match.name: str(match.path) for match in self.matches},
             "units": {
                 match.name: unit for match, unit in zip(self.matches, self.units, strict=True)
             },

@@ -141,15 +141,16 @@ def test_marks_that_are_shifted_against_their_film_are_said(setting, capsys):
     assert run(setting, "--leave-one-out") == 0
     told = capsys.readouterr().out
     [warning] = [line for line in told.splitlines() if line.startswith("warning")]
-    assert "the marks of semi seem 2." in warning and "too late for this film" in warning
-    assert "labeling.py --match semi --shift -2." in warning
+    video = setting.data_dir / "semi.mp4"
+    assert f"the marks of {video} seem 2." in warning and "too late for this film" in warning
+    assert f"labeling.py --match {video} --shift -2." in warning
 
 
 def test_fit_says_which_marks_are_shifted(setting, capsys):
     rows = "".join(f"{start - 2.4},{end - 2.4}\n" for start, end in RALLIES[1:])
     marks_path(setting.data_dir, "semi").write_text("start_sec,end_sec\n" + rows)
     assert run(setting) == 0
-    assert "the marks of semi seem 2." in capsys.readouterr().out
+    assert "semi.mp4 seem 2." in capsys.readouterr().out
 
 
 def test_windows_can_be_measured_too(setting):
