@@ -7,6 +7,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 
 from files import UserError
@@ -43,6 +44,14 @@ def positive(kind: type, zero: bool = False):
     return parse
 
 
+def finite(text: str) -> float:
+    """A finite number, also below 0."""
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError
+    return value
+
+
 def probability(text: str) -> float:
     """A number between 0 and 1, both excluded."""
     value = float(text)
@@ -64,19 +73,14 @@ def count_of(number: int, singular: str, plural: str = "") -> str:
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
-def add_precision(parser: argparse.ArgumentParser) -> None:
-    """Adds --precision, for the commands that run the backbone."""
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --precision and --ray, for the commands that run on one machine or many."""
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="auto",
         help="of the backbone; auto (the default): bf16 where the processor supports it, else fp32",
     )
-
-
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --precision and --ray, for the commands that run on one machine or many."""
-    add_precision(parser)
     parser.add_argument(
         "--ray",
         nargs="?",

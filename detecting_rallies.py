@@ -2,6 +2,7 @@
 
     python detecting_rallies.py MATCH.mp4 --model runs/NAME/best_model.pth [--reel] [--export edl]
     python detecting_rallies.py fit --model runs/NAME/best_model.pth      # on marked matches
+    python detecting_rallies.py fit --model runs/NAME/best_model.pth --leave-one-out
     python detecting_rallies.py evaluate --predicted DIR --truth Data/matches
 
 MATCH is a video file, a folder of videos or a YouTube address. The results go to <match>_rallies/
@@ -16,7 +17,6 @@ from pathlib import Path
 
 from cli import (
     add_machine_options,
-    add_precision,
     positive,
     probability,
     run_command,
@@ -24,6 +24,7 @@ from cli import (
 )
 from collection.find_videos import find_videos
 from detection.evaluation import run_evaluation
+from files import SPLITS
 from output.editor_files import EXPORTS
 
 
@@ -95,6 +96,8 @@ def fit(options: argparse.Namespace) -> int:
     """Fits the checkpoint's detection on marked matches. The rest of the file stays as it is."""
     from detection.fitting import fit_model  # noqa: PLC0415, spares --help torch
 
+    if options.ray is not None:
+        extract_for_fit(options)
     summary = fit_model(
         options.model,
         options.data,
@@ -109,6 +112,56 @@ def fit(options: argparse.Namespace) -> int:
         f"the settings): mean {f1:.3f}, worst match {summary['worst']['f1']:.3f}"
     )
     return 0
+
+
+def extract_for_fit(options: argparse.Namespace) -> None:
+    """Computes the features that a fit needs on a Ray cluster. The fit then finds them cached."""
+    from experiments.setting import find_matches  # noqa: PLC0415, spares --help torch
+
+    find_matches(setting_of(options, splits=("train", "validation")))
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Runs leave-one-out or a learning curve, and saves the figures beside the model."""
+    if options.leave_one_out:
+        from experiments import leave_one_out as experiment  # noqa: PLC0415, spares --help torch
+
+        print(
+            "leave-one-out: every marked match is measured by a fit that never saw it. Matches of "
+            "test take part, too. The model's file stays as it is."
+        )
+        result = experiment.leave_one_out(setting_of(options), options.seeds or [options.seed])
+        experiment.print_leave_one_out(result)
+        saved = experiment.save_leave_one_out(result, options.model.parent)
+    else:
+        from experiments import learning_curve as experiment  # noqa: PLC0415, spares --help torch
+
+        setting = setting_of(options, splits=("train", "validation"))
+        result = experiment.learning_curve(setting, options.curve, options.seeds or [0, 1, 2])
+        experiment.print_learning_curve(result)
+        saved = experiment.save_learning_curve(result, options.model.parent)
+    print(f"saved {saved[0]} and {saved[1]}")
+    return 0
+
+
+def setting_of(options: argparse.Namespace, splits: tuple[str, ...] = SPLITS):
+    """Returns the setting of an experiment that the options ask for; joins a Ray cluster."""
+    from experiments.setting import Setting  # noqa: PLC0415, spares --help torch
+
+    if options.ray is not None:
+        from extraction.ray_cluster import connect  # noqa: PLC0415, Ray may not be installed
+
+        connect(options.ray)
+    return Setting(
+        model=options.model,
+        data_dir=options.data,
+        by=options.by,
+        splits=splits,
+        every=options.every,
+        windows=options.windows,
+        precision=options.precision,
+        on_ray=options.ray is not None,
+    )
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -195,10 +248,10 @@ def build_parser() -> argparse.ArgumentParser:
 def build_fit_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="detecting_rallies.py fit",
-        description="Train the temporal head on the marked matches of train and validation "
-        "(labeling.py --match marks them), and save it in the model's file.",
+        description="Train the temporal head on the marked matches of train and validation, and "
+        "save it in the model's file. labeling.py --match and --import mark matches.",
     )
-    add = parser.add_argument
+    add, seed = parser.add_argument, positive(int, zero=True)
     add("--model", type=Path, required=True, metavar="FILE", help="a run's best_model.pth")
     add(
         "--data",
@@ -215,15 +268,47 @@ def build_fit_parser() -> argparse.ArgumentParser:
         help="use every n-th frame of 30 a second (default: 4)",
     )
     add(
-        "--seed",
-        type=positive(int, zero=True),
-        default=0,
-        metavar="N",
-        help="random seed of the training (default: 0)",
+        "--seed", type=seed, default=0, metavar="N", help="random seed of the training (default: 0)"
     )
     add("--windows", action="store_true", help="fit how windows are decoded; train no head")
-    add_precision(parser)
+    add_machine_options(parser)
+    add = parser.add_argument_group("measure instead of saving a fit").add_argument
+    add(
+        "--leave-one-out",
+        action="store_true",
+        help="measure each marked match, those of test included, with a fit that never saw it",
+    )
+    add(
+        "--curve",
+        nargs="+",
+        type=positive(int),
+        metavar="N",
+        help="measure fits on N matches of train and validation: a learning curve",
+    )
+    add(
+        "--by",
+        choices=("match", "group"),
+        default="match",
+        help="hold out single matches, or groups: a venue in a month (default: match)",
+    )
+    add(
+        "--seeds",
+        nargs="+",
+        type=seed,
+        metavar="N",
+        help="repeat it with these seeds (default: that of --seed; for --curve 0 1 2)",
+    )
     return parser
+
+
+def check_fit(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Ends with exit code 2 if options of fit contradict each other."""
+    if options.leave_one_out and options.curve:
+        parser.error("use only one of --leave-one-out and --curve")
+    if not (options.leave_one_out or options.curve) and (options.seeds or options.by == "group"):
+        parser.error("--seeds and --by go with --leave-one-out or --curve")
+    if options.seeds and len(set(options.seeds)) < len(options.seeds):
+        parser.error("--seeds must differ")
 
 
 def build_evaluate_parser() -> argparse.ArgumentParser:
@@ -259,7 +344,10 @@ def build_evaluate_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["fit"]:
-        return fit(build_fit_parser().parse_args(arguments[1:]))
+        parser = build_fit_parser()
+        options = parser.parse_args(arguments[1:])
+        check_fit(options, parser)
+        return measure(options) if options.leave_one_out or options.curve else fit(options)
     if arguments[:1] == ["evaluate"]:
         return evaluate(build_evaluate_parser().parse_args(arguments[1:]))
     parser = build_parser()

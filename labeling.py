@@ -5,6 +5,8 @@
     python labeling.py --review --model runs/NAME/best_model.pth
     python labeling.py --match final.mp4        # then: python labeling.py --from-match
     python labeling.py --match final.mp4 --model runs/NAME/best_model.pth   # with proposals
+    python labeling.py --match final.mp4 --shift -2.5   # its marks, 2.5 s earlier
+    python labeling.py --import FOLDER          # labels that others published become marks
     python labeling.py --agreement
 
 Every answer is saved to disk before the page moves on. The server listens on 127.0.0.1 only. From
@@ -14,7 +16,7 @@ another machine, reach it with: ssh -L 8765:127.0.0.1:8765 HOST
 import argparse
 from pathlib import Path
 
-from cli import positive, run_command, two_names
+from cli import finite, positive, run_command, two_names
 from files import SPLITS, UserError
 
 DESCRIPTION = """\
@@ -28,6 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     check(options, parser)
+    if options.folders:
+        from importing.run import import_labels  # noqa: PLC0415, spares --help pandas
+
+        return import_labels(options.folders, options.data, options.address, options.dry_run)
     if not options.data.is_dir():
         what = "is not a folder" if options.data.exists() else "does not exist"
         raise UserError(
@@ -40,6 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
         return print_agreement(options.data, splits)
     if options.from_match is not None:
         return label_from_match(options, splits)
+    if options.shift is not None:
+        from importing.shift import print_shift  # noqa: PLC0415, spares --help pandas
+
+        return print_shift(options.match, options.shift, options.data)
     if options.match:
         return mark_match(options)
     return label(options)
@@ -47,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=DESCRIPTION,
+        usage="%(prog)s [option ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add(
@@ -81,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--agreement", action="store_true", help="print how your blind second answers agree")
     add = parser.add_argument_group("whole matches").add_argument
     add("--match", metavar="VIDEO", help="mark the rallies of this video")
+    add("--shift", type=finite, metavar="SEC", help="move its marks by SEC (negative: earlier)")
     add("--proposals", type=Path, metavar="CSV", help="rallies to confirm: start_sec,end_sec")
     add(
         "--from-match",
@@ -95,6 +108,24 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SEC",
         help="with --from-match: last second marked (default: end)",
     )
+    add = parser.add_argument_group("published labels").add_argument
+    add(
+        "--import",
+        nargs="+",
+        type=Path,
+        dest="folders",
+        metavar="FOLDER",
+        help="make marks of them",
+    )
+    add("--dry-run", action="store_true", help="print what --import would do, write nothing")
+    add(
+        "--address",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("MATCH", "URL"),
+        help="with --import: the video of a match",
+    )
     add = parser.add_argument_group("data and page").add_argument
     add("--data", default="Data", type=Path, metavar="DIR", help="data folder (default: Data)")
     add("--port", type=int, help="port of the page (default: 8765, or a free one)")
@@ -107,18 +138,27 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if options.match == "":
         parser.error("--match needs a video")
     modes = [options.agreement, options.match is not None, options.from_match is not None]
+    modes.append(options.folders is not None)
     if sum(modes) > 1:
-        parser.error("use only one of --agreement, --match and --from-match")
+        parser.error("use only one of --agreement, --match, --from-match and --import")
+    if options.folders is None and (options.dry_run or options.address):
+        parser.error("--dry-run and --address need --import FOLDER")
+    if options.shift is not None and not options.match:
+        parser.error("--shift needs --match VIDEO")
+    if options.shift is not None and (options.model or options.proposals or options.classes):
+        parser.error("--model, --proposals and --classes do not go with --shift")
     if options.match and options.model and options.proposals:
         parser.error("proposals come from --model or --proposals: give one of them, not both")
     if options.match and options.model and options.model.suffix != ".pth":
         parser.error("with --match, --model must be a run's best_model.pth")
     if any(modes) and not options.match and options.model:
-        parser.error("--model does not go with --agreement or --from-match")
+        parser.error("--model does not go with --agreement, --from-match or --import")
     if options.match and options.split:
         parser.error("a match has no split; add its video to videos.csv")
-    if (options.agreement or options.from_match is not None) and options.classes:
-        parser.error("--classes does not go with --agreement or --from-match")
+    if any(modes) and not options.match and options.classes:
+        parser.error("--classes does not go with --agreement, --from-match or --import")
+    if options.folders and options.split:
+        parser.error("--import chooses the splits itself: leave out --split")
     if any(modes) and (options.review or options.order == "uncertain"):
         parser.error("--review and --order are only for labelling sequences")
     if options.review and options.order == "uncertain":

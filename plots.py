@@ -117,19 +117,77 @@ def plot_test(
     return _save(figure, path, synthetic)
 
 
+def plot_f1_by_match(result: dict, path: Path | None = None, synthetic=False) -> Figure:
+    """F1 at IoU 0.5 of each match, sorted, and the mean with its 95 % interval.
+
+    result is what experiments.leave_one_out returns. With several seeds a match has a dot for each.
+    """
+    by_match = {
+        name: [f1 for f1 in match["f1_by_seed"].values() if f1 is not None]
+        for name, match in result["matches"].items()
+    }
+    by_match = {name: np.array(f1) for name, f1 in by_match.items() if f1}
+    names = sorted(by_match, key=lambda name: by_match[name].mean())
+    height = 1.2 + 0.22 * len(names)
+    figure, ax = plt.subplots(figsize=(8, height), layout="constrained", dpi=DPI)
+    mean = result["mean_95"]["f1_0.5"]
+    if mean["low"] is not None:
+        ax.axvspan(mean["low"], mean["high"], color="0.9", lw=0)
+    if mean["mean"] is not None:
+        ax.axvline(mean["mean"], color="0.6", lw=1, label=f"mean {mean['mean']:.3f}")
+        ax.legend(frameon=False, loc="lower left")
+    for row, name in enumerate(names):
+        ax.plot(by_match[name], np.full(len(by_match[name]), row), "o", color=COLOURS[1], ms=4)
+    ax.set_yticks(range(len(names)), [_shortened(name) for name in names], fontsize=8)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.7, len(names) - 0.3))
+    ax.set_xlabel("F1 at IoU 0.5, by a fit that never saw the match; grey: 95 % of the mean")
+    ax.grid(axis="y", color="0.93")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    return _save(figure, path, synthetic)
+
+
+def plot_learning_curve(result: dict, path: Path | None = None, synthetic=False) -> Figure:
+    """F1 at IoU 0.5 by the number of training matches: a dot for each seed, a line for the mean.
+
+    result is what experiments.learning_curve returns.
+    """
+    figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained", dpi=DPI)
+    curve = {int(size): each for size, each in result["curve"].items() if each["mean"] is not None}
+    for size, each in curve.items():
+        f1 = [value for value in each["f1_by_seed"].values() if value is not None]
+        ax.plot([size] * len(f1), f1, "o", color=COLOURS[0], ms=4)
+    means = [each["mean"] for each in curve.values()]
+    ax.plot(list(curve), means, color=COLOURS[1], label="mean over seeds")
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(curve), [str(size) for size in curve])
+    ax.set(
+        xlabel="training matches", ylabel="F1 at IoU 0.5 on matches held out", ylim=(-0.02, 1.02)
+    )
+    ax.legend(frameon=False, loc="lower right")
+    ax.spines[["top", "right"]].set_visible(False)
+    return _save(figure, path, synthetic)
+
+
+def _shortened(name: str, most: int = 40) -> str:
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
+
+
 def plot_timeline(
     result,
     rallies: pd.DataFrame,
     path: str | Path | None = None,
     synthetic: bool = False,
-    truth: list[tuple[float, float]] = (),
+    truth=None,
 ) -> Figure:
     """Probability of play over a match, with rallies shaded; a row for each 5 minutes or more.
 
-    result is a detection.detector.Result. Unknown stretches (damage) are hatched. The true rallies,
-    where they are known, are drawn as a line below.
+    result is a detection.detector.Result, truth an annotation.ground_truth.Truth or None. Stretches
+    where the file is damaged are hatched. The true rallies are drawn as a line below, which is
+    hatched where the ground truth is unknown.
     """
     times_sec, probs, duration_sec = result.times_sec, result.probs, result.video.end_sec
+    has_truth = truth is not None and bool(truth.rallies or truth.unknown)
     rows = int(np.clip(np.ceil(duration_sec / 300), 1, 12))
     span_sec = duration_sec / rows
     figure, axes = plt.subplots(
@@ -140,13 +198,16 @@ def plot_timeline(
         here = slice(*np.searchsorted(times_sec, [left - 1, right + 1]))
         for row in rallies[(rallies.end_sec > left) & (rallies.start_sec < right)].itertuples():
             ax.axvspan(row.start_sec, row.end_sec, color=COLOURS[1], alpha=0.3, lw=0)
-        for start, end in truth:
+        for start, end in truth.rallies if has_truth else ():
             ax.plot([start, end], [-0.1, -0.1], color="0.2", lw=3, solid_capstyle="butt")
+        for start, end in truth.unknown if has_truth else ():
+            span = {"xmin": start, "xmax": end, "ymin": 0, "ymax": 0.1}
+            ax.axvspan(**span, facecolor="none", edgecolor="0.5", hatch="/////", lw=0)
         ax.plot(times_sec[here], probs[here], color="0.25", lw=0.8)
         for start, end in result.unknown:
             ax.axvspan(start, end, facecolor="0.9", edgecolor="0.7", hatch="///", lw=0)
         ax.set_xlim(left, right)
-        ax.set_ylim(-0.18 if len(truth) else -0.03, 1.03)
+        ax.set_ylim(-0.18 if has_truth else -0.03, 1.03)
         ax.set_yticks([0, 1])
         ax.xaxis.set_major_formatter(lambda sec, _: f"{int(sec) // 60}:{int(sec) % 60:02d}")
         ax.spines[["top", "right"]].set_visible(False)
@@ -156,6 +217,8 @@ def plot_timeline(
         f"{result.video.path.name}: {count}, {in_play:.0%} of {duration_sec / 60:.1f} min in play"
     )
     axes[0, 0].set_title(title, parse_math=False)
-    legend = "probability of play; shaded: rallies" + ("; line: true rallies" if truth else "")
+    legend = "probability of play; shaded: rallies"
+    legend += "; line: true rallies" if has_truth else ""
+    legend += "; line hatched: not known" if has_truth and truth.unknown else ""
     axes[-1, 0].set_xlabel(f"min:s ({legend})")
     return _save(figure, path, synthetic)

@@ -4,7 +4,8 @@
 
 Each line is one change. Changes saved together share a time: it names them, and they are undone
 together. `what` is "label", "repeat" (a blind second answer, which leaves the table as it is),
-"marks" (a label from the marks of a match) or "undo TIME". Lines are only ever appended.
+"marks" (a label from the marks of a match), "import" (marks that others published), "shift" (all
+marks of a match moved in time) or "undo TIME". Lines are only ever appended.
 """
 
 import csv

@@ -39,6 +39,25 @@ def read_truth(marks_table: Path, duration_sec: float = float("inf")) -> Truth:
     return Truth(rallies, without(stretches, [*rallies, *after]))
 
 
+def known_parts(predicted: Marks, truth: Truth) -> Marks:
+    """The predicted rallies as far as anything is known there, in order.
+
+    The unknown part of a prediction is cut off. Of what is left, the parts that share time with a
+    true rally stay. If there is none, the prediction stays as its longest known part, but only if
+    it lies in known time for the most part: then it is a false positive.
+    """
+    if not truth.unknown:
+        return predicted
+    parts = []
+    for start, end in sorted(predicted):
+        known = without([(start, end)], truth.unknown)
+        hits = [(s, e) for s, e in known if inside_sec(s, e, truth.rallies) > 0]
+        most = inside_sec(start, end, known) > (end - start) / 2
+        longest = max(known, key=lambda part: part[1] - part[0], default=None)
+        parts += hits or ([longest] if most else [])
+    return parts
+
+
 def without(spans: Marks, holes: Marks) -> Marks:
     """The parts of the spans outside the holes, in order; parts under a millisecond are dropped.
 

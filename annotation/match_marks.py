@@ -24,6 +24,7 @@ from collection.sources import video_key, youtube_id
 from files import UserError, one_writer, read_table
 
 COLUMNS = ("start_sec", "end_sec")
+UNDONE = ("label", "import", "shift")  # the kinds of changes that undo can take back
 Marks = list[tuple[float, float]]  # (start_sec, end_sec) of each rally, in order
 
 
@@ -90,22 +91,31 @@ def read_marks(path: Path, duration_sec: float = float("inf"), what: str = "rall
     return marks
 
 
-def save_marks(path: Path, marks: Marks, seen: Marks, duration_sec: float) -> tuple[str, Marks]:
+def save_marks(
+    path: Path,
+    marks: Marks,
+    seen: Marks,
+    duration_sec: float,
+    kind: str = "label",
+    what: str = "rally",
+) -> tuple[str, Marks]:
     """Replaces the marks seen by new ones; returns (time of the change, the marks now).
+
+    `kind` is what the log calls the change, `what` what messages call a mark.
 
     If another program has changed the table since, nothing is saved and the time is "". Raises
     UserError for marks that check_marks refuses, and if they cannot be saved.
     """
     marks = sorted((round(start, 3), round(end, 3)) for start, end in marks)
-    check_marks(marks, duration_sec)
+    check_marks(marks, duration_sec, what)
     with one_writer(path.parent, f".{path.stem}.lock", PATIENCE_SEC):
         now = read_marks(path)
         if now != sorted(seen) and now != marks:
             return "", now
         time = time_now()
         gone, new = [m for m in now if m not in marks], [m for m in marks if m not in now]
-        changes = [Change(time, _text(mark), "1", "", "label") for mark in gone]
-        changes += [Change(time, _text(mark), "", "1", "label") for mark in new]
+        changes = [Change(time, _text(mark), "1", "", kind) for mark in gone]
+        changes += [Change(time, _text(mark), "", "1", kind) for mark in new]
         _write(path, marks, changes)
     return time, marks
 
@@ -117,7 +127,7 @@ def undo_marks(path: Path, time: str | None = None) -> Marks | None:
     old ones no longer fit.
     """
     with one_writer(path.parent, f".{path.stem}.lock", PATIENCE_SEC):
-        changes = last_changes(read_changes(log_path(path)), time, ("label",))
+        changes = last_changes(read_changes(log_path(path)), time, UNDONE)
         if not changes:
             return None
         marks = read_marks(path)

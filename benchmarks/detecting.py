@@ -29,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from collecting import make_match
 from experiment import in_new_process
 
-from annotation.match_marks import read_marks
+from annotation.ground_truth import read_truth
 from detection.decoding import to_marks
 from detection.detector import detect_match, load_detector
-from detection.fitting import fit_detector
+from detection.fitting import fit_detector, ready_matches
+from detection.marked_matches import MarkedMatch
 from detection.match_features import BATCH_STEPS, count_steps, read_steps
 from detection.records import default_dir
 from detection.segment_metrics import measure_match, summarise
@@ -63,22 +64,24 @@ def draw_splits(folder: Path, sizes: dict[str, tuple[int, int]]) -> dict[str, li
 
 def run_seed(model: Path, paths: dict[str, list[Path]], every: int, seed: int) -> dict:
     """Trains and fits a head with this seed; returns `summarise` of the test matches, and more."""
-    marked = {
-        split: [(path, read_marks(path.with_suffix(".csv"))) for path in paths[split]]
-        for split in ("train", "validation")
-    }
-    fit = fit_detector(load_detector(model), marked, HeadConfig(every=every), seed)
-    update_checkpoint(model, "detection", fit.detection)
-    detector, measured = load_detector(model), {}
+    detector, ready = load_detector(model), {}
+    for split in ("train", "validation"):
+        marked = [
+            MarkedMatch(path.stem, path, read_truth(path.with_suffix(".csv")))
+            for path in paths[split]
+        ]
+        ready[split] = ready_matches(marked, detector, every)
+    fit = fit_detector(detector, *ready.values(), HeadConfig(every=every), seed)
+    detector, measured = fit.detector, {}
     for path in paths["test"]:
         result = detect_match(path, detector, default_dir(path))
-        truth = read_marks(path.with_suffix(".csv"))
+        truth = read_truth(path.with_suffix(".csv"))
         measured[path.stem] = measure_match(to_marks(result.rallies), truth, result.video.end_sec)
     return summarise(measured) | {
         "matches": {name: each["iou"]["0.5"]["f1"] for name, each in measured.items()},
         "count_errors": [abs(e["count_error"]) / max(e["true"], 1) for e in measured.values()],
         "validation_f1_50": fit.validation["mean"]["iou"]["0.5"]["f1"],
-        "decoding": fit.detection["head_decoding"],
+        "decoding": asdict(detector.decoding),
     }
 
 

@@ -1,11 +1,13 @@
-"""Measure how time and memory grow with the number of sequences, from 100 to 100,000.
+"""Measure how time and memory grow with the number of sequences, and of whole matches.
 
     python benchmarks/growth.py [--sizes 100 1000 10000 100000] [--picture benchmarks/growth.png]
+    python benchmarks/growth.py --sizes --matches 10 50      # only matches, of 60 minutes each
 
-It times reading a split, extraction with all features cached, loading the features, and one epoch
-of training. The frames are noise and the features random (SYNTHETIC). All are hard links to ten
-sequences, so that 100,000 need 1 GB of disk instead of 20 GB; real files would be slower to read.
-Each size runs in its own process. It takes about 12 minutes on 2 plain cores.
+Sequences: it times reading a split, extraction with all features cached, loading the features, and
+one epoch of training. The frames are noise and the features random (SYNTHETIC). All are hard links
+to ten sequences, so that 100,000 need 1 GB of disk instead of 20 GB; real files would be slower to
+read. It takes about 12 minutes on 2 plain cores. growing_matches.py measures matches. Each size
+runs in its own process.
 """
 
 import argparse
@@ -28,6 +30,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from growing_matches import grow_matches
 
 from dataset import FeatureDataset, load_splits
 from extraction.backbones import build_backbone
@@ -122,30 +126,15 @@ def plot_growth(figures: dict[int, dict], path: Path) -> None:
     picture.savefig(path, dpi=120)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Measure how time and memory grow with the number of sequences."
-    )
-    add = parser.add_argument
-    add(
-        "--sizes",
-        type=int,
-        nargs="+",
-        default=[100, 1000, 10_000, 100_000],
-        metavar="N",
-        help="numbers of sequences, two or more (default: 100 1000 10000 100000)",
-    )
-    add("--picture", type=Path, metavar="FILE", help="save a plot of the results here")
-    options = parser.parse_args()
-    if len(set(options.sizes)) < 2:
-        parser.error("--sizes needs at least two different numbers")
+def grow_sequences(sizes: list[int], picture: Path | None) -> dict:
+    """Measures each number of sequences, prints it, and returns the figures for JSON."""
     backbone, figures = build_backbone("random")[0], {}
     with tempfile.TemporaryDirectory() as scratch:
         data_dir = Path(scratch)
         split_dir, there = data_dir / "train", SOURCES
         write_sources(split_dir, backbone)
         features = features_dir(split_dir, backbone)
-        for size in sorted(options.sizes):
+        for size in sorted(sizes):
             grow(split_dir, features, there, size)
             there = size
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -154,14 +143,51 @@ def main() -> None:
             told = [f"{title} {stages[stage]['sec']:.2f} s" for stage, title in STAGES.items()]
             peak_mb = stages["epoch"]["peak_mb"]
             print(f"{size:7,} sequences: {', '.join(told)}, peak memory {peak_mb:.0f} MB")
-    if options.picture:
-        plot_growth(figures, options.picture)
+    if picture:
+        plot_growth(figures, picture)
     last, most = sorted(figures)[-2:]
     result = {"sequences": most, "peak_mb": round(figures[most]["epoch"]["peak_mb"])}
     for stage in STAGES:  # an exponent of 1 means linear growth
         ratio = figures[most][stage]["sec"] / figures[last][stage]["sec"]
         result[f"{stage}_sec"] = round(figures[most][stage]["sec"], 2)
         result[f"{stage}_exponent"] = round(log(ratio) / log(most / last), 2)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Measure how time and memory grow with the number of sequences."
+    )
+    add = parser.add_argument
+    add(
+        "--sizes",
+        type=int,
+        nargs="*",
+        default=[100, 1000, 10_000, 100_000],
+        metavar="N",
+        help="numbers of sequences, two or more; none skips them (default: 100 1000 10000 100000)",
+    )
+    add(
+        "--matches",
+        type=int,
+        nargs="*",
+        default=[10, 50],
+        metavar="N",
+        help="numbers of whole matches, 5 or more each; none skips them (default: 10 50)",
+    )
+    add("--minutes", type=float, default=60, metavar="MIN", help="of each match (default: 60)")
+    add("--picture", type=Path, metavar="FILE", help="save a plot of the results here")
+    options = parser.parse_args()
+    if len(set(options.sizes)) == 1:
+        parser.error("--sizes needs at least two different numbers")
+    if options.matches and min(options.matches) < 5:
+        parser.error("--matches needs numbers of 5 or more")
+    result = {}
+    if options.sizes:
+        result |= grow_sequences(options.sizes, options.picture)
+    if options.matches:
+        with tempfile.TemporaryDirectory() as scratch:
+            result |= grow_matches(options.matches, options.minutes, Path(scratch))
     print(json.dumps(result))
 
 

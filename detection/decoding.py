@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from annotation.ground_truth import Truth, known_parts
 from annotation.match_marks import Marks
-from detection.segment_metrics import pairs_at
+from detection.segment_metrics import edge_errors, pairs_at
 from files import UserError
 
-Scored = tuple[np.ndarray, np.ndarray, Marks, float]  # times_sec, probs, rallies, duration_sec
+Scored = tuple[np.ndarray, np.ndarray, Truth, float]  # times_sec, probs, truth, duration_sec
 COLUMNS = ("start_sec", "end_sec", "duration_sec", "confidence")
 MAX_LOGIT = 4.0  # the logit of a single step is clipped to this
 GRID = {  # what fit_decoding tries, one setting at a time
@@ -184,14 +185,12 @@ def score(matches: list[Scored], decoding: Decoding) -> float:
     """
     scores = []
     for times_sec, probs, truth, duration_sec in matches:
-        predicted = to_marks(decode(times_sec, probs, decoding, duration_sec))
-        pairs = {iou: pairs_at(predicted, truth, iou) for iou in (0.5, 0.7)}
-        errors = [
-            abs(p - t) for i, j in pairs[0.5] for p, t in zip(predicted[i], truth[j], strict=True)
-        ]
-        if not truth:
+        predicted = known_parts(to_marks(decode(times_sec, probs, decoding, duration_sec)), truth)
+        if not truth.rallies:
             scores.append(float(not predicted))
             continue
-        f1 = [2 * len(pair) / (len(predicted) + len(truth)) for pair in pairs.values()]
-        scores.append(np.mean(f1) - 0.1 * np.mean(errors or [1.0]))
+        pairs = {iou: pairs_at(predicted, truth.rallies, iou) for iou in (0.5, 0.7)}
+        f1 = [2 * len(pair) / (len(predicted) + len(truth.rallies)) for pair in pairs.values()]
+        errors = np.abs(sum(edge_errors(predicted, truth, pairs[0.5]).values(), []))
+        scores.append(np.mean(f1) - 0.1 * (np.mean(errors) if len(errors) else 1.0))
     return float(np.mean(scores))

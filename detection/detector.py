@@ -16,15 +16,20 @@ import torch
 from tqdm import tqdm
 
 from detection.decoding import Decoding, decode, unknown_stretches
-from detection.match_features import GRID_FPS, count_steps, extract_match, load_steps
-from detection.temporal_head import HeadConfig, MatchHead, hold_last
+from detection.match_features import (
+    GRID_FPS,
+    StepFeatures,
+    cached_steps,
+    count_steps,
+    extract_match,
+)
+from detection.temporal_head import HeadConfig, MatchHead, match_logits
 from extraction.encoder import best_device, pick_precision
 from files import UserError, file_sha256
 from media.video import Video, open_video
 from model import RES_LSTM, load_model
 
 BATCH_WINDOWS = 64
-BLOCK_STEPS = 4096  # steps of a match that the head classifies at once
 COMMON_RATES = [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
 COMMON_RATES += [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)]
 
@@ -148,7 +153,7 @@ def detect_match(
         folder, computed_sec = extract_shown(
             video, detector, out_dir, detector.every, sha256, progress
         )
-        times_sec, probs = match_probs(detector, folder, steps)
+        times_sec, probs = match_probs(detector, cached_steps(folder, steps))
         rallies = decode(times_sec, probs, detector.decoding, video.end_sec)
         wall_sec, fps = time.perf_counter() - began, nominal_fps(video)
     return Result(video, sha256, fps, detector, times_sec, probs, rallies, wall_sec, computed_sec)
@@ -199,38 +204,16 @@ def extract_shown(
     return folder, computed
 
 
-def match_probs(detector: Detector, folder: Path, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def match_probs(detector: Detector, features: StepFeatures) -> tuple[np.ndarray, np.ndarray]:
     """Returns times_sec (N,) and the probabilities of play (N,), from the head or from windows.
 
     A probability is NaN where the match is unknown.
     """
-    if detector.head:
-        return head_probs(detector.head, folder, steps)
-    rate = GRID_FPS / detector.every
-    return window_probs(detector.model, folder, steps, rate, detector.hop_sec)
-
-
-def head_probs(head: MatchHead, folder: Path, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns times_sec (S,) and the probabilities of play, float32 (S,), of a match's steps.
-
-    A probability is NaN where the features are unknown. The cached pieces are read block by block,
-    each with the steps around it that its output depends on, so memory does not grow with the
-    match.
-    """
-    probs, held = np.empty(steps, np.float32), torch.empty(0, head.config.feature_size)
-    with torch.inference_mode():
-        for first in range(0, steps, BLOCK_STEPS):
-            last = min(first + BLOCK_STEPS, steps)
-            begin, end = max(first - head.config.reach, 0), min(last + head.config.reach, steps)
-            features = torch.cat([held, load_steps(folder, begin, end)])
-            filled = hold_last(features)[len(held) :]
-            logits = head(filled[None])[0]
-            logits[features[len(held) :, 0].isnan()] = float("nan")
-            probs[first:last] = torch.sigmoid(logits)[first - begin : last - begin].numpy()
-            # The last step before the next block, repeated if that block begins with unknown steps.
-            before = max(last - head.config.reach, 0) - begin - 1
-            held = filled[before : before + 1] if before >= 0 else held
-    return np.arange(steps) * head.config.every / GRID_FPS, probs
+    if detector.head is None:
+        rate = GRID_FPS / detector.every
+        return window_probs(detector.model, features, rate, detector.hop_sec)
+    probs = torch.sigmoid(match_logits(detector.head, features)).numpy()
+    return np.arange(features.steps) * detector.every / GRID_FPS, probs
 
 
 def nominal_fps(video: Video) -> Fraction:
@@ -241,7 +224,7 @@ def nominal_fps(video: Video) -> Fraction:
 
 
 def window_probs(
-    model: RES_LSTM, folder: Path, steps: int, rate: float, hop_sec: float
+    model: RES_LSTM, features: StepFeatures, rate: float, hop_sec: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the middle of each window (N,) in seconds and its probability, float32 (N,).
 
@@ -249,12 +232,12 @@ def window_probs(
     Its probability is NaN if one of its frames is unknown.
     """
     size, hop = model.config.seq_frames, round(hop_sec * rate)
-    firsts = np.arange(0, steps - size + 1, hop)
+    firsts = np.arange(0, features.steps - size + 1, hop)
     probs = np.empty(len(firsts), np.float32)
     with torch.inference_mode():
         for k in range(0, len(firsts), BATCH_WINDOWS):
             batch = firsts[k : k + BATCH_WINDOWS]
-            features = load_steps(folder, int(batch[0]), int(batch[-1]) + size)  # (S, D)
-            windows = features.unfold(0, size, hop).transpose(1, 2)  # (B, T, D)
+            read = features.read(int(batch[0]), int(batch[-1]) + size)  # (S, D)
+            windows = read.unfold(0, size, hop).transpose(1, 2)  # (B, T, D)
             probs[k : k + len(batch)] = torch.sigmoid(model.classify(windows)).squeeze(1).numpy()
     return (firsts + size / 2) / rate, probs

@@ -4,7 +4,8 @@
 
 Predictions are `<match>_rallies/` folders, as detection writes them, or tables `<match>.csv`. The
 ground truth is a folder of tables `<match>.csv`, such as Data/matches or the videos folder of the
-synthetic sample. segment_metrics defines the metrics. Imports no torch.
+synthetic sample; unknown stretches come from the folder unknown/ beside it. segment_metrics defines
+the metrics. Imports no torch.
 """
 
 import json
@@ -12,6 +13,7 @@ import math
 import os
 from pathlib import Path
 
+from annotation.ground_truth import read_truth
 from annotation.match_marks import match_name, read_marks
 from detection.evaluation_tables import print_evaluation
 from detection.records import SUFFIX, is_corrected, read_record
@@ -154,16 +156,17 @@ def _evaluate_match(table: Path, true_table: Path) -> dict:
             f"{table} would be compared with itself; set --predicted to the folder of the "
             "predictions"
         )
-    predicted, truth = read_marks(table), read_marks(true_table)
+    predicted, truth = read_marks(table), read_truth(true_table)
     path = record_path(table)
     record = read_speed(path) if path else {}
     known = record.get("duration_sec")
-    last = max((end for _, end in predicted + truth), default=0.0)
-    if truth and known and truth[-1][1] > known + BEYOND_SEC:
+    last_true = max((end for _, end in truth.rallies), default=0.0)
+    if known and last_true > known + BEYOND_SEC:
         raise UserError(
-            f"{true_table}: a rally ends at {truth[-1][1]:.3f} s, but {path} says that the match "
-            f"ends at {known:.3f} s; are these the marks of another file?"
+            f"{true_table}: a rally ends at {last_true:.3f} s, but {path} says that the match ends "
+            f"at {known:.3f} s; are these the marks of another file?"
         )
+    last = max([last_true, *(end for _, end in predicted)])
     return measure_match(predicted, truth, max(known or 0.0, last)) | {
         "duration_from": "rallies.json" if known else "last rally",
         "times_real_time": record.get("times_real_time"),

@@ -23,10 +23,16 @@ RULES = {  # (whose rule, what counts as correct, the precision and recall that 
 
 def print_evaluation(result: dict) -> None:
     """Prints the result of evaluate_folders as aligned tables, with "-" for undefined values."""
-    pooled, worst, mean = result["pooled"], result["worst"], result["mean"]
     kind = "SYNTHETIC " if result["synthetic"] else ""
     matches = count_of(len(result["matches"]), f"{kind}match", f"{kind}matches")
     print(f"{result['predicted']} against {result['truth']}: {matches}\n")
+    print_figures(result)
+    _print_notes(result)
+
+
+def print_figures(result: dict) -> None:
+    """Prints the figures of matches, given matches, pooled, mean and worst of evaluate_folders."""
+    pooled, worst, mean = result["pooled"], result["worst"], result["mean"]
     print(matches_table(result).to_string())
     print("F1@0.5: F1 at IoU 0.5. start, end: median error in seconds, of the pairs at IoU 0.5.")
     print(
@@ -62,7 +68,9 @@ def print_evaluation(result: dict) -> None:
         ).to_string()
     )
     print(*(f"{name}: {rule}" for name, rule, *_ in RULES.values()), sep="\n")
-    _print_notes(result)
+    unknown_sec, all_sec = pooled["unknown_sec"], pooled["duration_sec"]
+    if unknown_sec:
+        print(f"not counted: {unknown_sec:.0f} of {all_sec:.0f} s, unknown in the ground truth")
 
 
 def _print_notes(result: dict) -> None:

@@ -1,162 +1,106 @@
-"""Fits the detection of whole matches on the marked matches of train and validation.
+"""Fits the detection of whole matches on marked matches.
 
 The temporal head is trained on train, with early stopping on validation. The decoding is then
-fitted on validation. Marks of test matches are never read.
+fitted on validation.
 """
 
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from annotation.mark_owners import tables_by_video
-from annotation.match_marks import Marks, check_marks, list_tables, read_marks
+from annotation.ground_truth import Truth
+from annotation.match_marks import check_marks
 from cli import count_of
-from collection.downloading import find_file
-from collection.sources import is_address, youtube_id
-from collection.video_index import read_splits
+from detection.alignment import best_shift, warn_of_shift
 from detection.decoding import decode, fit_decoding, to_marks
 from detection.detector import Detector, extract_shown, load_detector, match_probs
-from detection.match_features import count_steps, load_steps
+from detection.marked_matches import MarkedMatch, marked_for_fit
+from detection.match_features import StepFeatures, cached_steps, count_steps
 from detection.records import default_dir
 from detection.segment_metrics import measure_match, summarise
-from detection.temporal_head import HeadConfig, fit_head
+from detection.temporal_head import MAX_EPOCHS, HeadConfig, fit_head
 from files import UserError
-from media.video import Video, open_video
+from media.video import open_video
 from model import update_checkpoint
 
-FIT_SPLITS = ("train", "validation")
 
+@dataclass(frozen=True)
+class ReadyMatch:
+    """A marked match whose features are computed."""
 
-class NotMarked(UserError):
-    """A split has no match with marked rallies."""
-
-
-def has_marked_matches(data_dir: Path) -> bool:
-    """Whether train and validation each have a marked match, and test has a match."""
-    try:
-        marked_matches(data_dir)
-    except NotMarked:
-        return False
-    return bool(present_matches(data_dir, "test"))
-
-
-def marked_matches(data_dir: Path) -> tuple[dict[str, list[tuple[Path, Marks]]], list[str]]:
-    """Returns {split: [(video file, its rallies)]} of the marked matches, and why others are out.
-
-    The split is that of videos.csv or of the sequences collected from the video. Matches of test
-    and matches without a split are skipped. Raises NotMarked if train or validation has no marked
-    rally, UserError if a video is in two splits or a table of marks could belong to two videos.
-    """
-    matches, notes = {split: [] for split in FIT_SPLITS}, []
-    index = read_splits(data_dir)
-    tables = tables_by_video(data_dir, list(index.name_by_key.values()))
-    for split in FIT_SPLITS:  # marks of test are for evaluation
-        for name in index.names_in(split):
-            if name not in tables:
-                continue
-            table, path = tables[name], _file_of(name, data_dir)
-            if path is None:
-                notes.append(f"{table.stem}: its video {name} is missing")
-            else:
-                matches[split].append((path, read_marks(table)))
-    for table in list_tables(data_dir):
-        if table not in tables.values():
-            where = data_dir / "videos.csv"
-            notes.append(f"{table.stem}: its video has no split; add it to {where}")
-    for split in FIT_SPLITS:
-        if not any(marks for _, marks in matches[split]):
-            why = "".join(f"\n  - {note}" for note in notes)
-            raise NotMarked(
-                f"no marked match in {split}; mark one with python labeling.py --match VIDEO, and "
-                f"add the line {split},VIDEO to {data_dir / 'videos.csv'}{why}"
-            )
-    return matches, notes
-
-
-def present_matches(data_dir: Path, split: str) -> list[tuple[Path, Marks]]:
-    """Returns (video file, its marked rallies) of the matches of a split whose file exists.
-
-    The rallies are [] if the match is not marked.
-    """
-    index = read_splits(data_dir)
-    tables = tables_by_video(data_dir, list(index.name_by_key.values()))
-    files = [(name, _file_of(name, data_dir)) for name in index.names_in(split)]
-    return [
-        (path, read_marks(tables[name]) if name in tables else [])
-        for name, path in files
-        if path is not None
-    ]
-
-
-def _file_of(name: str, data_dir: Path) -> Path | None:
-    """Returns the file of a video, or None if it is missing or an address outside YouTube."""
-    if is_address(name) and youtube_id(name) is None:
-        return None
-    path = find_file(name if is_address(name) else data_dir / name, data_dir)
-    return path if path is not None and path.is_file() else None
-
-
-def extract_all(
-    matches: list[tuple[Path, Marks]], detector: Detector, every: float
-) -> list[tuple[Video, Path, Marks]]:
-    """Returns (video, folder of its features, its rallies) of each match.
-
-    Computes the features that are missing. Raises UserError if marks do not fit their video.
-    """
-    done = []
-    for path, marks in matches:
-        with closing(open_video(path)) as video:
-            try:
-                check_marks(marks, video.end_sec)
-            except UserError as error:
-                raise UserError(f"marks of {path}: {error}") from error
-            folder, _ = extract_shown(video, detector, default_dir(path), every)
-        done.append((video, folder, marks))
-    return done
+    name: str
+    features: StepFeatures
+    truth: Truth
+    end_sec: float
 
 
 @dataclass(frozen=True)
 class Fit:
     """A fitted detection of whole matches."""
 
-    detection: dict  # for the checkpoint: head and head_decoding, or window_decoding
+    detector: Detector  # with the fitted head, if there is one, and decoding
+    history: list[tuple[float, float]] | None  # train and validation loss of each epoch of the head
     validation: dict  # summarise(...) of the validation matches, on which it was chosen
+
+    def as_record(self) -> dict:
+        """The fit as the checkpoint keeps it: head and head_decoding, or window_decoding."""
+        head, decoding = self.detector.head, asdict(self.detector.decoding)
+        if head is None:
+            return {"window_decoding": decoding}
+        config, state = asdict(head.config), head.state_dict()
+        return {
+            "head": {"config": config, "state": state, "history": self.history},
+            "head_decoding": decoding,
+        }
+
+
+def ready_matches(matches: list[MarkedMatch], detector: Detector, every: float) -> list[ReadyMatch]:
+    """Computes the features of marked matches, as far as they are missing.
+
+    Raises UserError, which lists all of them, if rallies lie beyond the end of their video.
+    """
+    ready, problems = [], []
+    for match in matches:
+        with closing(open_video(match.path)) as video:
+            try:
+                check_marks(match.truth.rallies, video.end_sec)
+            except UserError as error:
+                problems.append(f"marks of {match.path}: {error}")
+                continue
+            folder, _ = extract_shown(video, detector, default_dir(match.path), every)
+        features = cached_steps(folder.absolute(), count_steps(video, every))
+        ready.append(ReadyMatch(match.name, features, match.truth, video.end_sec))
+    if problems:
+        raise UserError("\n  - ".join(problems))
+    return ready
 
 
 def fit_detector(
     detector: Detector,
-    matches: dict[str, list[tuple[Path, Marks]]],
+    train: list[ReadyMatch],
+    validation: list[ReadyMatch],
     config: HeadConfig | None = None,
     seed: int = 0,
+    max_epochs: int = MAX_EPOCHS,
 ) -> Fit:
     """Fits the decoding on matches of validation; with a config, first a head on those of train.
 
-    Without a config, the model classifies windows as it is. matches is {split: [(video file, its
-    rallies)]}, as marked_matches returns it.
+    Without a config, the model classifies windows as it is. Raises UserError as fit_head does.
     """
-    detector, fitted = replace(detector, head=None), {}
-    every = config.every if config else detector.every
-    val = extract_all(matches["validation"], detector, every)
+    detector, history = replace(detector, head=None), None
     if config:
-        train = extract_all(matches["train"], detector, every)
-        loaded = [
-            [(load_steps(folder, 0, count_steps(v, every)), marks) for v, folder, marks in part]
-            for part in (train, val)
-        ]
-        head, history = fit_head(*loaded, config, seed)
-        fitted["head"] = {"config": asdict(config), "state": head.state_dict(), "history": history}
+        labelled = [[(m.features, m.truth) for m in part] for part in (train, validation)]
+        head, history = fit_head(*labelled, config, seed, max_epochs)
         detector = replace(detector, head=head)
     scored = [
-        (*match_probs(detector, folder, count_steps(video, every)), marks, video.end_sec)
-        for video, folder, marks in val
+        (*match_probs(detector, match.features), match.truth, match.end_sec) for match in validation
     ]
-    decoding = fit_decoding(scored)
-    fitted["head_decoding" if config else "window_decoding"] = asdict(decoding)
+    detector = replace(detector, decoding=fit_decoding(scored), fitted=True)
     measured = {}
-    for (video, _, marks), (times_sec, probs, _, end_sec) in zip(val, scored, strict=True):
-        rallies = decode(times_sec, probs, decoding, end_sec)
-        measured[video.path.name] = measure_match(to_marks(rallies), marks, end_sec)
-    return Fit(fitted, summarise(measured))
+    for match, (times_sec, probs, _, end_sec) in zip(validation, scored, strict=True):
+        rallies = decode(times_sec, probs, detector.decoding, end_sec)
+        measured[match.name] = measure_match(to_marks(rallies), match.truth, end_sec)
+    return Fit(detector, history, summarise(measured))
 
 
 def fit_model(
@@ -169,20 +113,24 @@ def fit_model(
 ) -> dict:
     """Fits the detection of a checkpoint on the marked matches of data_dir and saves it there.
 
-    windows=True fits the decoding of windows, without a head. Returns summarise(...) of the
-    validation matches. Raises UserError as marked_matches does.
+    windows=True fits the decoding of windows, without a head. Prints a warning for each match whose
+    marks seem shifted against its film. Returns summarise(...) of the validation matches. Raises
+    UserError as marked_for_fit does.
     """
-    matches, notes = marked_matches(data_dir)
+    matches, notes = marked_for_fit(data_dir)
     for note in notes:
         print(f"skipped {note}")
     for split, marked in matches.items():
-        count = sum(len(marks) for _, marks in marked)
-        rallies, found = (
-            count_of(count, "rally", "rallies"),
-            count_of(len(marked), "match", "matches"),
-        )
-        print(f"{split}: {rallies} in {found}")
+        count = sum(len(match.truth.rallies) for match in marked)
+        rallies = count_of(count, "rally", "rallies")
+        print(f"{split}: {rallies} in {count_of(len(marked), 'match', 'matches')}")
     config = None if windows else HeadConfig(every=every)
-    fit = fit_detector(load_detector(path, precision=precision), matches, config, seed)
-    update_checkpoint(path, "detection", fit.detection)
+    detector = replace(load_detector(path, precision=precision), head=None)
+    step = config.every if config else detector.every
+    train, validation = (ready_matches(part, detector, step) for part in matches.values())
+    fit = fit_detector(detector, train, validation, config, seed)
+    update_checkpoint(path, "detection", fit.as_record())
+    for match in (*train, *validation):
+        probs = match_probs(fit.detector, match.features)
+        warn_of_shift(match.name, best_shift(*probs, match.truth))
     return fit.validation

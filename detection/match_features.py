@@ -10,6 +10,8 @@ match.
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -33,6 +35,46 @@ from media.video import CLOCK_SEC, Video, read_sequence_at
 GRID_FPS = 30  # frames per second of the grid
 PIECE_STEPS = 240  # steps in a file of the cache: 32 s at every 4th frame, half a megabyte
 BATCH_STEPS = 30
+
+
+@dataclass(frozen=True)
+class StepFeatures:
+    """The features of a match, which are read when they are needed.
+
+    read(first, last) returns those of steps first to last (excluded): float32 (last - first, D),
+    NaN where they are unknown.
+    """
+
+    steps: int
+    read: Callable[[int, int], torch.Tensor]
+
+    @cached_property
+    def sums(self) -> tuple[int, torch.Tensor, torch.Tensor]:
+        """The number of known steps, their sum and their sum of squares, float64 (D,) each.
+
+        They are kept, so that a match is read once for this, however many heads it trains.
+        """
+        count, total, squares = 0, 0.0, 0.0
+        for first in range(0, self.steps, PIECE_STEPS):
+            block = self.read(first, min(first + PIECE_STEPS, self.steps)).double()
+            block = block[~block[:, 0].isnan()]
+            count, total = count + len(block), total + block.sum(0)
+            squares = squares + block.square().sum(0)
+        return count, total, squares
+
+
+def cached_steps(folder: Path, steps: int) -> StepFeatures:
+    """The features of a match in the folder that extract_match returns."""
+    return StepFeatures(steps, partial(load_steps, folder))
+
+
+def steps_in_memory(features: torch.Tensor) -> StepFeatures:
+    """Features (S, D) that are in memory."""
+    return StepFeatures(len(features), partial(_slice, features))
+
+
+def _slice(features: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    return features[first:last]
 
 
 def count_steps(video: Video, every: float) -> int:

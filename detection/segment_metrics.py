@@ -3,6 +3,9 @@
 measured = measure_match(predicted, truth, duration_sec)         # one match
 summary = summarise({"final": measured, "semifinal": other})     # pooled, mean and worst match
 
+Unknown stretches of the ground truth count neither for nor against: predictions are cut off there,
+samples are left out, and so are the errors of edges at which an unknown stretch lies.
+
 Undefined values are None, never NaN: precision without predictions, recall without true rallies, F1
 without either, edge errors without pairs. F1 is 0 if only one side is empty. Imports no torch.
 """
@@ -13,6 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from annotation.ground_truth import Truth, inside_sec, known_parts
 from annotation.match_marks import Marks
 
 THRESHOLDS = ("0.3", "0.5", "0.7")  # of IoU, as keys of the results
@@ -25,6 +29,7 @@ STEP_SEC = 0.1  # between the samples of the accuracy over time
 LARGE_ERROR_SEC = 0.5  # an edge error above this counts as large
 SHUTTLECUT_SEC = 2.5  # the largest edge error that shuttlecut's rule allows
 SLACK_SEC = 0.1  # three frames at 30 fps, in Chien and Fang's rule
+TOUCHES_SEC = 0.0015  # between an edge and an unknown stretch; marks are rounded to milliseconds
 TINY = 1e-9  # rounding error of float sums, for values exactly at a threshold
 EDGE_RATES = ("median_abs_sec", "mean_abs_sec", "bias_sec", "share_large")
 RATES = ("precision", "recall", "f1", "accuracy", "count_error_relative", *EDGE_RATES)
@@ -84,9 +89,27 @@ def chien_fang_hits(predicted: Marks, truth: Marks) -> np.ndarray:
     return (overlap_matrix(predicted, truth) > 0) & (inside | (before * after > 0))
 
 
-def measure_match(predicted: Marks, truth: Marks, duration_sec: float) -> dict:
+def edge_errors(predicted: Marks, truth: Truth, pairs: list[tuple[int, int]]) -> dict:
+    """Returns {"start", "end": predicted minus true, in seconds, of each pair with a known edge}.
+
+    The edge of a true rally is not known if an unknown stretch lies at it.
+    """
+    errors = {}
+    for k, edge in enumerate(("start", "end")):
+        doubtful = np.array([stretch[1 - k] for stretch in truth.unknown])
+        known = [
+            (predicted[p][k], truth.rallies[t][k])
+            for p, t in pairs
+            if not (np.abs(doubtful - truth.rallies[t][k]) < TOUCHES_SEC).any()
+        ]
+        errors[edge] = [round(found - true, 6) for found, true in known]
+    return errors
+
+
+def measure_match(predicted: Marks, truth: Truth, duration_sec: float) -> dict:
     """Measures the predicted rallies of one match of duration_sec. The result fits JSON.
 
+    - unknown_sec: how much of the match the ground truth does not know.
     - predicted, true: numbers of rallies; count_error: predicted minus true.
     - splits: one true rally found as several. Pieces are predictions with at least half of their
       length inside the true rally; each such rally adds its number of pieces minus one.
@@ -99,31 +122,30 @@ def measure_match(predicted: Marks, truth: Marks, duration_sec: float) -> dict:
     - time: make_scores and accuracy of samples at the centres of bins of 0.1 s up to duration_sec.
     - rules: make_scores by the rules of other projects.
     """
-    iou = {name: pairs_at(predicted, truth, float(name)) for name in THRESHOLDS}
-    number = (len(predicted), len(truth))
-    shared, hits = overlap_matrix(predicted, truth), chien_fang_hits(predicted, truth)
+    predicted, rallies = known_parts(predicted, truth), truth.rallies
+    iou = {name: pairs_at(predicted, rallies, float(name)) for name in THRESHOLDS}
+    number = (len(predicted), len(rallies))
+    shared, hits = overlap_matrix(predicted, rallies), chien_fang_hits(predicted, rallies)
     hitting, hit = (int(hits.any(axis=axis).sum()) for axis in (1, 0))
     inside = (shared >= _lengths(predicted)[:, None] / 2 - TINY).sum(axis=0)  # (T,) pieces
-    covered = (shared >= _lengths(truth)[None, :] / 2 - TINY).sum(axis=1)  # (P,) true rallies
-    errors = {
-        edge: [round(predicted[p][k] - truth[t][k], 6) for p, t in iou["0.5"]]
-        for k, edge in enumerate(("start", "end"))
-    }
+    covered = (shared >= _lengths(rallies)[None, :] / 2 - TINY).sum(axis=1)  # (P,) true rallies
+    errors = edge_errors(predicted, truth, iou["0.5"])
     return {
         "duration_sec": duration_sec,
+        "unknown_sec": inside_sec(0.0, duration_sec, truth.unknown),
         "predicted": number[0],
         "true": number[1],
         "count_error": number[0] - number[1],
-        "count_error_relative": abs(number[0] - number[1]) / number[1] if truth else None,
+        "count_error_relative": abs(number[0] - number[1]) / number[1] if rallies else None,
         "iou": {name: make_scores(len(pairs), *number) for name, pairs in iou.items()},
-        "by_length": _measure_lengths(predicted, truth, iou["0.5"]),
+        "by_length": _measure_lengths(predicted, rallies, iou["0.5"]),
         "edges": {edge: measure_edges(values) for edge, values in errors.items()},
         "errors": errors,
         "time": _measure_time(predicted, truth, duration_sec),
         "splits": int(np.maximum(inside - 1, 0).sum()),
         "merges": int(np.maximum(covered - 1, 0).sum()),
         "rules": {
-            "shuttlecut": make_scores(len(shuttlecut_pairs(predicted, truth)), *number),
+            "shuttlecut": make_scores(len(shuttlecut_pairs(predicted, rallies)), *number),
             "chien_fang": make_scores(hitting, *number, hit),
         },
     }
@@ -188,9 +210,9 @@ def summarise(by_match: dict[str, dict]) -> dict:
 def _pool(measured: list[dict]) -> dict:
     """Adds the counts of all matches and computes the rates of the sums."""
     errors = {edge: [e for m in measured for e in m["errors"][edge]] for edge in ("start", "end")}
+    summed = ("predicted", "true", "count_error", "splits", "merges")
     total = {
-        name: sum(m[name] for m in measured)
-        for name in ("duration_sec", "predicted", "true", "count_error", "splits", "merges")
+        name: sum(m[name] for m in measured) for name in ("duration_sec", "unknown_sec", *summed)
     }
     off, true = abs(total["count_error"]), total["true"]
     scores = {
@@ -245,13 +267,13 @@ def _measure_lengths(predicted: Marks, truth: Marks, pairs: list[tuple[int, int]
     return result
 
 
-def _measure_time(predicted: Marks, truth: Marks, duration_sec: float) -> dict:
+def _measure_time(predicted: Marks, truth: Truth, duration_sec: float) -> dict:
     samples = max(0, math.ceil(duration_sec / STEP_SEC - 0.5 - TINY))
-    inside_predicted, inside_true = _inside(predicted, samples), _inside(truth, samples)
-    return _time_scores(
-        *(int(x.sum()) for x in (inside_predicted & inside_true, inside_predicted, inside_true)),
-        samples,
-    )
+    known = ~_inside(truth.unknown, samples)
+    inside_predicted = _inside(predicted, samples) & known
+    inside_true = _inside(truth.rallies, samples) & known
+    counted = (inside_predicted & inside_true, inside_predicted, inside_true, known)
+    return _time_scores(*(int(each.sum()) for each in counted))
 
 
 def _time_scores(tp: int, predicted: int, true: int, samples: int) -> dict:

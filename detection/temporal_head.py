@@ -17,11 +17,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from annotation.match_marks import Marks
-from detection.match_features import GRID_FPS
+from annotation.ground_truth import Truth
+from detection.match_features import GRID_FPS, StepFeatures
 from files import UserError
 from train_utils import epochs_since_best
 
+Labelled = tuple[StepFeatures, Truth]  # the features of a match, and its ground truth
+BLOCK_STEPS = 4096  # steps of a match that the head classifies at once
 CROP_STEPS = 256  # length of a crop of a match in a training batch
 BATCH_SIZE = 16
 MIN_BATCHES = 10  # per epoch, however short the matches are
@@ -86,21 +88,22 @@ class MatchHead(nn.Module):
 
 
 def fit_head(
-    train: list[tuple[torch.Tensor, Marks]],
-    val: list[tuple[torch.Tensor, Marks]],
+    train: list[Labelled],
+    val: list[Labelled],
     config: HeadConfig | None = None,
     seed: int = 0,
     max_epochs: int = MAX_EPOCHS,
 ) -> tuple[MatchHead, list[tuple[float, float]]]:
-    """Trains a head on matches: (float32 features (S, 512), rallies) of each.
+    """Trains a head on matches: the features and the ground truth of each.
 
     Stops early on validation loss. Returns the head of the best epoch, in eval mode, and (train
-    loss, validation loss) of each epoch, as means over steps. Steps with unknown features (NaN) do
-    not count in either loss. Raises UserError if train or validation has no rally at all, or if the
-    validation loss is not finite.
+    loss, validation loss) of each epoch, as means over steps. Steps with unknown features (NaN) or
+    in unknown stretches do not count in either loss. Features are read crop by crop, so memory does
+    not grow with the number of matches. Raises UserError if train or validation has no rally at
+    all, or if the validation loss is not finite.
     """
     config = config or HeadConfig()
-    if not any(marks for _, marks in train) or not any(marks for _, marks in val):
+    if not all(any(truth.rallies for _, truth in part) for part in (train, val)):
         raise UserError(
             "no rally is marked in the matches of train, or in those of validation; mark some with "
             "python labeling.py --match VIDEO"
@@ -108,14 +111,16 @@ def fit_head(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = MatchHead(config)
-        known = torch.cat([features[~features[:, 0].isnan()] for features, _ in train])
-        head.feature_mean.copy_(known.mean(0))
-        head.feature_std.copy_(known.std(0).clamp(min=1e-6))
+        mean, std = mean_and_std([features for features, _ in train])
+        head.feature_mean.copy_(mean)
+        head.feature_std.copy_(std.clamp(min=1e-6))
         sets = [
-            [(hold_last(f), *label_steps(f, m, config.every)) for f, m in part]
+            [
+                (features, *label_steps(features.steps, truth, config.every))
+                for features, truth in part
+            ]
             for part in (train, val)
         ]
-        sets[0] = [_at_least(CROP_STEPS, parts) for parts in sets[0]]
         optimizer = torch.optim.AdamW(
             head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
         )
@@ -127,9 +132,7 @@ def fit_head(
                 _step(head, optimizer, batch) for batch in _batches(sets[0], seed, len(history))
             ]
             head.eval()
-            with torch.inference_mode():
-                sums = [_loss_sum(head(x[None]), y[None], w[None]) for x, y, w in sets[1]]
-                val_loss = float(sum(sums) / sum(float(w.sum()) for _, _, w in sets[1]))
+            val_loss = _mean_loss(head, sets[1])
             history.append((float(np.mean(losses)), val_loss))
             if not np.isfinite(val_loss):
                 raise UserError(
@@ -147,19 +150,50 @@ def fit_head(
     return head.eval(), history
 
 
-def label_steps(
-    features: torch.Tensor, marks: Marks, every: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns labels and weights of the steps of features (S, D).
+def match_logits(head: MatchHead, features: StepFeatures) -> torch.Tensor:
+    """Returns the logits of all steps of a match, float32 (S,); NaN where features are unknown.
 
-    labels are float32 (S,): 1 if the time of the step lies in a rally, else 0. weights are float32
-    (S,): 0 if the features are unknown (NaN), else 1.
+    The features are read block by block, each with the steps around it that its output depends on,
+    so memory does not grow with the match.
     """
-    seconds = torch.arange(len(features)) * every / GRID_FPS
-    labels = torch.zeros(len(features))
-    for start, end in marks:
+    reach, steps = head.config.reach, features.steps
+    logits, held = torch.empty(steps), torch.empty(0, head.config.feature_size)
+    with torch.inference_mode():
+        for first in range(0, steps, BLOCK_STEPS):
+            last = min(first + BLOCK_STEPS, steps)
+            begin, end = max(first - reach, 0), min(last + reach, steps)
+            read = torch.cat([held, features.read(begin, end)])
+            filled = hold_last(read)[len(held) :]
+            block = head(filled[None])[0]
+            block[read[len(held) :, 0].isnan()] = float("nan")
+            logits[first:last] = block[first - begin : last - begin]
+            # The last step before the next block, repeated if that block begins with unknown steps.
+            before = max(last - reach, 0) - begin - 1
+            held = filled[before : before + 1] if before >= 0 else held
+    return logits
+
+
+def mean_and_std(matches: list[StepFeatures]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the mean and the standard deviation of the known steps of all matches: (D,) each."""
+    count, total, squares = map(sum, zip(*(features.sums for features in matches), strict=True))
+    mean = total / count
+    variance = (squares / count - mean**2).clamp(min=0) * count / (count - 1)
+    return mean.float(), variance.sqrt().float()
+
+
+def label_steps(steps: int, truth: Truth, every: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns labels and weights of the steps of a match: float32 (S,) each.
+
+    The label is 1 if the time of the step lies in a rally, else 0. The weight is 0 in an unknown
+    stretch, else 1.
+    """
+    seconds = torch.arange(steps) * every / GRID_FPS
+    labels, weights = torch.zeros(steps), torch.ones(steps)
+    for start, end in truth.rallies:
         labels[(seconds >= start) & (seconds < end)] = 1
-    return labels, (~features[:, 0].isnan()).float()
+    for start, end in truth.unknown:
+        weights[(seconds >= start) & (seconds < end)] = 0
+    return labels, weights
 
 
 def hold_last(features: torch.Tensor) -> torch.Tensor:
@@ -183,19 +217,35 @@ def _batches(matches: list, seed: int, epoch: int) -> Iterator[list[torch.Tensor
     An epoch has about as many steps as the matches, and at least MIN_BATCHES batches.
     """
     rng = np.random.default_rng([seed, epoch])
-    sizes = np.array([len(x) for x, _, _ in matches])
+    sizes = np.array([max(features.steps, CROP_STEPS) for features, _, _ in matches])
     for _ in range(max(MIN_BATCHES, round(sizes.sum() / CROP_STEPS / BATCH_SIZE))):
         crops = []
         for k in rng.choice(len(matches), BATCH_SIZE, p=sizes / sizes.sum()):
-            first = rng.integers(sizes[k] - CROP_STEPS + 1)
-            crops.append([part[first : first + CROP_STEPS] for part in matches[k]])
+            crops.append(_crop(*matches[k], int(rng.integers(sizes[k] - CROP_STEPS + 1))))
         yield [torch.stack(parts) for parts in zip(*crops, strict=True)]
 
 
-def _at_least(size: int, parts: tuple) -> list[torch.Tensor]:
-    """Pads a match's features, labels and weights with steps of weight 0 up to size steps."""
-    short = max(size - len(parts[0]), 0)
+def _crop(
+    features: StepFeatures, labels: torch.Tensor, weights: torch.Tensor, first: int
+) -> list[torch.Tensor]:
+    """Reads CROP_STEPS steps: features, labels, weights. A short match gets steps of weight 0."""
+    last = min(first + CROP_STEPS, features.steps)
+    read = features.read(first, last)
+    known = (~read[:, 0].isnan()).float()
+    parts = (hold_last(read), labels[first:last], weights[first:last] * known)
+    short = CROP_STEPS - len(read)
     return [torch.cat([part, part.new_zeros(short, *part.shape[1:])]) for part in parts]
+
+
+def _mean_loss(head: MatchHead, matches: list) -> float:
+    """Returns the mean loss over all steps of matches that count; NaN if there is none."""
+    losses, count = 0.0, 0.0
+    for features, labels, weights in matches:
+        logits = match_logits(head, features)
+        weights = weights * (~logits.isnan()).float()
+        losses += float(_loss_sum(logits.nan_to_num(), labels, weights))
+        count += float(weights.sum())
+    return losses / count if count else float("nan")
 
 
 def _loss_sum(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from annotation.ground_truth import Truth
 from detection.decoding import (
     COLUMNS,
     Decoding,
@@ -128,7 +129,7 @@ def test_fitting_corrects_the_bias_of_a_model():
         (start + 0.5, end - 0.3)
         for start, end in to_marks(decode(times_sec, probs_of(text), Decoding(), len(text) / 4))
     ]
-    matches = [(times_sec, probs_of(text), truth, len(text) / 4)]
+    matches = [(times_sec, probs_of(text), Truth(truth), len(text) / 4)]
     fitted = fit_decoding(matches)
     assert score(matches, fitted) > score(matches, Decoding())
     found = to_marks(decode(times_sec, probs_of(text), fitted, len(text) / 4))
@@ -139,7 +140,7 @@ def test_fitting_learns_to_leave_out_stretches_too_short_to_be_a_rally():
     text = ("." * 20 + "#" * 5 + "." * 20 + "#" * 24) * 4 + "." * 20
     times_sec = np.arange(len(text)) * 0.25
     long = [m for m in to_marks(decode(times_sec, probs_of(text), PLAIN, 300)) if m[1] - m[0] > 3]
-    matches = [(times_sec, probs_of(text), long, len(text) / 4)]
+    matches = [(times_sec, probs_of(text), Truth(long), len(text) / 4)]
     assert len(decode(times_sec, probs_of(text), fit_decoding(matches, PLAIN), 300)) == 4
 
 

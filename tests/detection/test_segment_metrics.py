@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from annotation.ground_truth import Truth
 from detection.segment_metrics import (
     chien_fang_hits,
     iou_matrix,
@@ -25,6 +26,11 @@ def rates(scores):
 
 def counts(scores):
     return scores["tp"], scores["predicted"], scores["true"]
+
+
+def measure(predicted, truth, duration_sec):
+    """measure_match of a match of which everything is known."""
+    return measure_match(predicted, Truth(truth), duration_sec)
 
 
 def random_marks(rng, count):
@@ -105,7 +111,7 @@ def test_pairs_are_those_of_trying_every_assignment(threshold):
 
 
 def test_perfect_predictions_are_right_in_everything():
-    measured = measure_match(RALLIES, RALLIES, 40.0)
+    measured = measure(RALLIES, RALLIES, 40.0)
     for scores in (*measured["iou"].values(), *measured["by_length"].values()):
         assert rates(scores) == (1.0, 1.0, 1.0)
     assert measured["time"]["accuracy"] == measured["time"]["f1"] == 1.0
@@ -120,7 +126,7 @@ def test_precision_recall_and_f1_at_each_threshold():
     # IoU 1, 0.6 (6 of 10), 0.4 (4 of 10), one false positive, one true rally missed
     predicted = [(0, 5), (10, 16), (30, 34), (50, 51)]
     truth = [(0, 5), (10, 20), (30, 40), (60, 65), (70, 75)]
-    scores = measure_match(predicted, truth, 80.0)["iou"]
+    scores = measure(predicted, truth, 80.0)["iou"]
     assert [counts(scores[name]) for name in ("0.3", "0.5", "0.7")] == [
         (3, 4, 5),
         (2, 4, 5),
@@ -131,7 +137,7 @@ def test_precision_recall_and_f1_at_each_threshold():
 
 
 def test_without_predictions_precision_is_undefined_and_f1_is_0():
-    measured = measure_match([], RALLIES, 40.0)
+    measured = measure([], RALLIES, 40.0)
     assert rates(measured["iou"]["0.5"]) == (None, 0.0, 0.0)
     assert rates(measured["rules"]["chien_fang"]) == (None, 0.0, 0.0)
     assert measured["edges"]["start"] == {
@@ -146,7 +152,7 @@ def test_without_predictions_precision_is_undefined_and_f1_is_0():
 
 
 def test_without_true_rallies_recall_is_undefined_and_f1_is_0():
-    measured = measure_match(RALLIES, [], 40.0)
+    measured = measure(RALLIES, [], 40.0)
     assert rates(measured["iou"]["0.5"]) == (0.0, None, 0.0)
     assert rates(measured["rules"]["shuttlecut"]) == (0.0, None, 0.0)
     assert (measured["count_error"], measured["count_error_relative"]) == (3, None)
@@ -154,17 +160,17 @@ def test_without_true_rallies_recall_is_undefined_and_f1_is_0():
 
 
 def test_without_either_f1_is_undefined_and_every_sample_right():
-    measured = measure_match([], [], 40.0)
+    measured = measure([], [], 40.0)
     for scores in (*measured["iou"].values(), *measured["by_length"].values()):
         assert rates(scores) == (None, None, None)
     assert measured["time"]["accuracy"] == 1.0 and measured["time"]["f1"] is None
-    assert measure_match([], [], 0.0)["time"]["accuracy"] is None
+    assert measure([], [], 0.0)["time"]["accuracy"] is None
 
 
 @pytest.mark.parametrize(("predicted", "truth"), [*itertools.product([[], RALLIES], repeat=2)])
 def test_a_match_and_its_summary_are_json_without_nan(predicted, truth):
-    measured = measure_match(predicted, truth, 40.0)
-    summary = summarise({"a": measured, "b": measure_match([], [], 0.0)})
+    measured = measure(predicted, truth, 40.0)
+    summary = summarise({"a": measured, "b": measure([], [], 0.0)})
     assert json.loads(json.dumps([measured, summary], allow_nan=False)) == [measured, summary]
 
 
@@ -179,7 +185,7 @@ def test_a_pair_counts_by_its_true_rally_and_a_lone_prediction_by_its_own_length
         (50, 61),  # pairs with the true 10 s: medium
     ]
     truth = [(0, 4.5), (50, 60), (70, 80.001), (90, 93)]  # and a long and a short one missed
-    scores = measure_match(predicted, truth, 100.0)["by_length"]
+    scores = measure(predicted, truth, 100.0)["by_length"]
     assert counts(scores["under 4 s"]) == (0, 1, 1)
     assert counts(scores["4 to 10 s"]) == (2, 3, 2)
     assert counts(scores["over 10 s"]) == (0, 0, 1)
@@ -193,14 +199,14 @@ def test_4_s_and_10_s_are_in_the_middle_group_despite_rounding():
         truth += [(tenth / 10, (tenth + 40) / 10), (tenth / 10, (tenth + 100) / 10)]
     lengths = [end - start for start, end in truth]
     assert min(lengths) < 4.0 and max(lengths) > 10.0
-    scores = measure_match([], sorted(truth), 60.0)["by_length"]
+    scores = measure([], sorted(truth), 60.0)["by_length"]
     assert scores["4 to 10 s"]["true"] == len(truth)
 
 
 def test_the_counts_by_length_add_up():
     rng = np.random.default_rng(3)
     for _ in range(20):
-        measured = measure_match(random_marks(rng, 6), random_marks(rng, 5), 30.0)
+        measured = measure(random_marks(rng, 6), random_marks(rng, 5), 30.0)
         bins = [counts(scores) for scores in measured["by_length"].values()]
         assert tuple(map(sum, zip(*bins, strict=True))) == counts(measured["iou"]["0.5"])
 
@@ -211,7 +217,7 @@ def test_the_counts_by_length_add_up():
 def test_a_prediction_that_starts_late_and_ends_early_has_that_bias():
     predicted = [(0.4, 9.0), (20.0, 29.5), (40.8, 50.3)]
     truth = [(0.0, 10.0), (20.0, 30.0), (40.0, 50.0)]
-    measured = measure_match(predicted, truth, 60.0)
+    measured = measure(predicted, truth, 60.0)
     start, end = measured["edges"]["start"], measured["edges"]["end"]
     assert measured["errors"] == {"start": [0.4, 0.0, 0.8], "end": [-1.0, -0.5, 0.3]}
     assert start["pairs"] == end["pairs"] == 3
@@ -223,14 +229,14 @@ def test_a_prediction_that_starts_late_and_ends_early_has_that_bias():
 
 
 def test_an_error_of_exactly_half_a_second_is_not_large():
-    measured = measure_match([(10.3, 20.0)], [(9.8, 20.501)], 30.0)
+    measured = measure([(10.3, 20.0)], [(9.8, 20.501)], 30.0)
     assert measured["edges"]["start"]["share_large"] == 0.0
     assert measured["edges"]["end"]["share_large"] == 1.0
 
 
 def test_edges_count_only_pairs_at_iou_0_5():
     # the second has IoU 0.4
-    measured = measure_match([(0.1, 10), (20, 24)], [(0, 10), (20, 30)], 40.0)
+    measured = measure([(0.1, 10), (20, 24)], [(0, 10), (20, 30)], 40.0)
     assert measured["errors"]["start"] == [0.1]
 
 
@@ -243,7 +249,7 @@ def test_the_median_of_an_even_number_is_in_the_middle():
 
 def test_accuracy_over_time_counts_samples_of_a_tenth_of_a_second():
     # 100 samples: 20 true, 30 predicted, 10 of them right
-    time = measure_match([(3.0, 6.0)], [(2.0, 4.0)], 10.0)["time"]
+    time = measure([(3.0, 6.0)], [(2.0, 4.0)], 10.0)["time"]
     assert (time["samples"], *counts(time)) == (100, 10, 30, 20)
     assert time["accuracy"] == pytest.approx(0.7)
     assert rates(time) == pytest.approx((1 / 3, 1 / 2, 0.4))
@@ -257,7 +263,7 @@ def test_samples_over_time_are_those_of_counting_one_by_one():
         centres = [ms for ms in range(50, 30_000, 100) if ms < duration]
         said, true = ([any(a <= ms < b for a, b in part) for ms in centres] for part in edges)
         marks = [[(a / 1000, b / 1000) for a, b in part.tolist()] for part in edges]
-        time = measure_match(*marks, duration / 1000)["time"]
+        time = measure(*marks, duration / 1000)["time"]
         assert time["samples"] == len(centres)
         assert counts(time) == (sum(map(min, said, true)), sum(said), sum(true))
         right = sum(a == b for a, b in zip(said, true, strict=True))
@@ -279,7 +285,7 @@ def test_samples_over_time_are_those_of_counting_one_by_one():
     ],
 )
 def test_a_rally_predicted_in_pieces_is_split(predicted, splits):
-    measured = measure_match(predicted, [(0, 10), (30, 40)], 50.0)
+    measured = measure(predicted, [(0, 10), (30, 40)], 50.0)
     assert (measured["splits"], measured["merges"]) == (splits, 0)
 
 
@@ -294,7 +300,7 @@ def test_a_rally_predicted_in_pieces_is_split(predicted, splits):
     ],
 )
 def test_a_prediction_over_several_rallies_merges_them(truth, merges):
-    measured = measure_match([(0, 10), (30, 40)], truth, 50.0)
+    measured = measure([(0, 10), (30, 40)], truth, 50.0)
     assert (measured["splits"], measured["merges"]) == (0, merges)
 
 
@@ -321,7 +327,7 @@ def test_shuttlecut_requires_half_of_the_longer_rally_shared():
 
 
 def test_shuttlecut_pairs_are_one_to_one():
-    scores = measure_match([(0, 2), (2, 4)], [(0, 4)], 10.0)["rules"]["shuttlecut"]
+    scores = measure([(0, 2), (2, 4)], [(0, 4)], 10.0)["rules"]["shuttlecut"]
     assert rates(scores) == pytest.approx((0.5, 1.0, 2 / 3))
 
 
@@ -348,7 +354,7 @@ def test_chien_and_fang_count_covering_and_partly_overlapping_predictions(predic
 def test_chien_and_fang_count_each_side_for_itself():
     # one prediction over two rallies, one inside a rally; a third rally is missed
     predicted, truth = [(0, 20), (31, 32)], [(1, 5), (6, 9), (30, 40)]
-    scores = measure_match(predicted, truth, 50.0)["rules"]["chien_fang"]
+    scores = measure(predicted, truth, 50.0)["rules"]["chien_fang"]
     assert rates(scores) == pytest.approx((1 / 2, 2 / 3, 4 / 7))
     assert (scores["tp"], scores["found"]) == (1, 2)
 
@@ -367,8 +373,8 @@ def two():
     late = [(start + 0.2, end) for start, end in many]
     few = [(1.0, 6.0), (10.0, 11.0), (20.0, 21.0), (30.0, 31.0)]
     return {
-        "good": measure_match(late, many, 80.0),
-        "bad": measure_match(few, [(0.0, 6.0), (50.0, 56.0)], 60.0),
+        "good": measure(late, many, 80.0),
+        "bad": measure(few, [(0.0, 6.0), (50.0, 56.0)], 60.0),
     }
 
 
@@ -385,7 +391,7 @@ def test_pooled_counts_are_the_sums_and_the_mean_is_over_matches(two):
 
 
 def test_a_match_with_f1_0_counts_in_the_mean(two):
-    wrong = measure_match([(0.0, 5.0)], [(20.0, 25.0)], 30.0)
+    wrong = measure([(0.0, 5.0)], [(20.0, 25.0)], 30.0)
     mean = summarise(two | {"wrong": wrong})["mean"]["iou"]["0.5"]
     assert rates(mean) == pytest.approx((5 / 12, 2 / 4, (1 + 1 / 3) / 3))
 
@@ -405,8 +411,8 @@ def test_edges_are_pooled_over_all_pairs(two):
 
 def test_count_errors_cancel_in_the_pooled_value_but_not_in_the_mean():
     matches = {
-        "more": measure_match(RALLIES + [(36, 37)], RALLIES, 40.0),
-        "fewer": measure_match(RALLIES[:2], RALLIES, 40.0),
+        "more": measure(RALLIES + [(36, 37)], RALLIES, 40.0),
+        "fewer": measure(RALLIES[:2], RALLIES, 40.0),
     }
     summary = summarise(matches)
     assert summary["pooled"]["count_error"] == 0
@@ -415,21 +421,21 @@ def test_count_errors_cancel_in_the_pooled_value_but_not_in_the_mean():
 
 
 def test_splits_and_merges_are_added():
-    split = measure_match([(0, 4), (5, 10)], [(0, 10)], 20.0)
-    merged = measure_match([(0, 10)], [(0, 3), (4, 6), (7, 10)], 20.0)
+    split = measure([(0, 4), (5, 10)], [(0, 10)], 20.0)
+    merged = measure([(0, 10)], [(0, 3), (4, 6), (7, 10)], 20.0)
     pooled = summarise({"a": split, "b": merged})["pooled"]
     assert (pooled["splits"], pooled["merges"]) == (1, 2)
 
 
 def test_a_match_without_any_rally_is_named_and_not_in_the_mean_f1(two):
-    with_empty = summarise(two | {"empty": measure_match([], [], 10.0)})
+    with_empty = summarise(two | {"empty": measure([], [], 10.0)})
     assert with_empty["mean"]["iou"] == summarise(two)["mean"]["iou"]
     assert with_empty["mean"]["matches"] == 2
     assert with_empty["empty"] == ["empty"]
 
 
 def test_there_is_no_worst_match_if_none_has_a_rally():
-    summary = summarise({"empty": measure_match([], [], 10.0)})
+    summary = summarise({"empty": measure([], [], 10.0)})
     assert summary["worst"] is None
     assert summary["mean"]["iou"]["0.5"]["f1"] is None
     assert summary["pooled"]["count_error_relative"] is None
@@ -437,7 +443,7 @@ def test_there_is_no_worst_match_if_none_has_a_rally():
 
 
 def test_lenient_counts_of_both_sides_are_pooled():
-    over = measure_match([(0, 20)], [(1, 5), (6, 9)], 50.0)
-    nothing = measure_match([(0, 20)], [(30, 40)], 50.0)
+    over = measure([(0, 20)], [(1, 5), (6, 9)], 50.0)
+    nothing = measure([(0, 20)], [(30, 40)], 50.0)
     scores = summarise({"a": over, "b": nothing})["pooled"]["rules"]["chien_fang"]
     assert rates(scores) == pytest.approx((1 / 2, 2 / 3, 4 / 7))

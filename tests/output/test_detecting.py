@@ -1,14 +1,12 @@
 """detecting_rallies.py on whole matches: its files, its messages, its exit codes.
 
-The matches are numbered videos, and a fake backbone reads the number. So the test decides which
-frames are play. The head, the decoding and all files are real.
+The matches are those of marked_data.py.
 """
 
 import json
 import re
 import shutil
 from dataclasses import asdict
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,39 +14,22 @@ import pytest
 import torch
 
 import detecting_rallies
+from annotation.ground_truth import Truth
 from annotation.match_marks import read_marks
 from conftest import number_in, write_damaged_video, write_video
-from detection import fitting, match_features, temporal_head
+from detection import match_features
 from detection.decoding import Decoding
 from detection.detector import load_detector
+from detection.marked_matches import has_marked_matches, present_matches
 from detection.match_features import load_steps
 from detection.records import default_dir
-from detection.temporal_head import HeadConfig
-from files import UserError
+from files import SPLITS, UserError
+from marked_data import RALLIES, make_fitting_quick, stand_in, write_marked
 from media.video import open_video, read_sequence_at
 from model import RES_LSTM, ModelConfig, load_model, save_model, update_checkpoint
 from output import results
 from output.proposals import detect_proposals
 from output.results import frame_at, timecode
-
-RALLIES = [(4.0, 9.0), (14.0, 21.0), (25.0, 28.0)]  # of every match in this file, 30 s each
-
-
-def stand_in(_encoder, frames):
-    """Returns features of numbered frames: 1 in a rally, else -1, plus a little noise."""
-    numbers = [number_in(frame.numpy().transpose(1, 2, 0)) for frame in frames]
-    features = torch.from_numpy(np.random.default_rng(numbers).normal(0, 0.3, (len(numbers), 512)))
-    for row, number in zip(features, numbers, strict=True):
-        row[:16] += 1 if any(start <= number / 30 < end for start, end in RALLIES) else -1
-    return features.float()
-
-
-def make_fitting_quick(patch):
-    """A small head and few steps are enough here."""
-    patch.setattr(fitting, "HeadConfig", partial(HeadConfig, channels=8, dilations=(1, 2)))
-    patch.setattr(temporal_head, "MIN_BATCHES", 3)
-    patch.setattr(temporal_head, "BATCH_SIZE", 4)
-    patch.setattr(temporal_head, "CROP_STEPS", 64)
 
 
 @pytest.fixture(autouse=True)
@@ -66,17 +47,7 @@ def footage(tmp_path_factory):
 def fitted(tmp_path_factory, footage, backbone):
     """A checkpoint that was fitted on the marked matches of a data folder, and that folder."""
     folder = tmp_path_factory.mktemp("fitted")
-    data = folder / "Data"
-    (data / "matches").mkdir(parents=True)
-    lines = ["split,video"]
-    for split in ("train", "validation", "test"):
-        # Different bytes, so that no match is a copy of another.
-        (data / f"{split}.mp4").write_bytes(footage.read_bytes() + split.encode())
-        lines.append(f"{split},{split}.mp4")
-        pd.DataFrame(RALLIES, columns=["start_sec", "end_sec"]).to_csv(
-            data / "matches" / f"{split}.csv", index=False
-        )
-    (data / "videos.csv").write_text("\n".join(lines) + "\n")
+    data = write_marked(folder / "Data", footage, {split: split for split in SPLITS})
     model = folder / "model.pth"
     save_model(model, RES_LSTM(backbone), "random (seed 0)", synthetic=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -402,7 +373,7 @@ def test_marks_beyond_the_end_of_a_match_are_refused(fitted, tmp_path):
 
 def test_has_marked_matches_needs_all_three_splits(fitted, tmp_path):
     data = shutil.copytree(fitted[1], tmp_path / "Data")
-    assert fitting.has_marked_matches(data)
-    assert fitting.present_matches(data, "test") == [(data / "test.mp4", RALLIES)]
+    assert has_marked_matches(data)
+    assert present_matches(data, "test") == [(data / "test.mp4", Truth(RALLIES))]
     (data / "test.mp4").unlink()
-    assert not fitting.has_marked_matches(data)
+    assert not has_marked_matches(data)

@@ -1,0 +1,52 @@
+"""The learning curve: how F1 grows with the number of training matches.
+
+Only marked matches of train and validation take part. Each seed draws anew which of them measure,
+validate and train.
+"""
+
+from pathlib import Path
+
+import plots
+from experiments.folds import check_folds, learning_curve_folds
+from experiments.held_out import Job
+from experiments.setting import Setting, prepare, run_all
+from experiments.summary import summarise_curve
+from files import save_json
+
+
+def learning_curve(setting: Setting, sizes: list[int], seeds: list[int]) -> dict:
+    """Runs a fit for each size and seed. The result fits JSON: about, seeds, curve.
+
+    Raises UserError for fewer than three matches or groups, if no size is possible, and as prepare
+    does.
+    """
+    prepared = prepare(setting)
+    jobs, size_of = [], {}
+    for seed in seeds:
+        for size, fold in learning_curve_folds(prepared.units, sizes, seed).items():
+            jobs.append(Job(fold, seed))
+            size_of[jobs[-1]] = size
+    check_folds([job.fold for job in jobs], prepared.matches)
+    results = {size: [] for size in sorted(set(size_of.values()))}
+    for job, outcomes in run_all(prepared, jobs):
+        results[size_of[job]].append((job, outcomes))
+    return {**prepared.about(), "seeds": seeds, "curve": summarise_curve(results)}
+
+
+def save_learning_curve(result: dict, folder: Path) -> list[Path]:
+    """Writes learning_curve.json and .png into a folder, by group learning_curve_by_group.*."""
+    name = "learning_curve" if result["by"] == "match" else "learning_curve_by_group"
+    paths = [folder / f"{name}.json", folder / f"{name}.png"]
+    save_json(paths[0], result)
+    plots.plot_learning_curve(result, paths[1], result["synthetic"])
+    return paths
+
+
+def print_learning_curve(result: dict) -> None:
+    """Prints a line for each number of training matches."""
+    print("training matches: mean F1@0.5 over the seeds, lowest and highest")
+    for size, each in result["curve"].items():
+        if each["mean"] is None:
+            print(f"{size:>6}: no rally was true or predicted")
+        else:
+            print(f"{size:>6}: {each['mean']:.3f} ({each['low']:.3f} to {each['high']:.3f})")
