@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 TEST_STAMP := .venv/installed-for-tests
 
-.PHONY: help run notebook test test-cluster lint bench bench-extraction bench-growth bench-scaling bench-collecting bench-damage bench-labeling bench-detecting bench-public-labels label detect clean
+.PHONY: help run notebook test test-cluster lint bench bench-extraction bench-growth bench-scaling bench-collecting bench-damage bench-labeling bench-detecting bench-public-labels bench-real label detect clean
 .DEFAULT_GOAL := help
 
 help:  ## List these targets
@@ -71,6 +71,9 @@ bench-detecting: $(STAMP)  ## Measure detection on synthetic matches
 
 bench-public-labels: $(STAMP)  ## Detect in films with real times (ARGS="--annotations DIR")
 	$(BIN)/python benchmarks/public_labels.py $(ARGS)
+
+bench-real: $(STAMP)  ## Measure detection on real clips (ARGS="--data FOLDER")
+	$(BIN)/python benchmarks/real.py $(ARGS)
 
 clean:  ## Remove .venv and caches; data and runs stay
 	rm -rf .venv .pytest_cache .ruff_cache

@@ -13,14 +13,24 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from annotation.app import Labelling, get, post, wanted
+from annotation.ground_truth import unknown_path
 from annotation.mark_owners import claim_table
-from annotation.match_marks import Marks, read_marks, save_marks, undo_marks
+from annotation.match_marks import (
+    Marks,
+    check_marks,
+    last_change_time,
+    read_marks,
+    save_marks,
+    undo_marks,
+)
 from annotation.server import serve
 from collection.downloading import find_file
 from collection.find_videos import find_in_data
 from files import UserError
 from media.proxy import has_proxy, make_proxy, offset_sec, proxy_path, why_not_playable
 from media.video import open_video
+
+WHAT = {"rally": "rally", "unknown": "stretch"}  # each kind of mark, and what messages call it
 
 
 @dataclass
@@ -48,6 +58,7 @@ def open_match(path: Path, data_dir: Path, proposals: Path | None = None) -> Mat
     video.close()
     table = claim_table(data_dir, path)
     read_marks(table, video.end_sec)
+    read_marks(unknown_path(table), what="stretch")
     if proposals and not proposals.is_file():
         raise UserError(f"no such file: {proposals}; give --proposals a table start_sec,end_sec")
     return Match(
@@ -106,14 +117,15 @@ def match_routes(match: Match) -> list[Route]:
 
 def read_match(match: Match) -> dict:
     """All that the page shows of the match; offset_sec is player time minus match time."""
-    marks = read_marks(match.marks_path)
+    rallies = read_marks(match.marks_path)
+    free = [p for p in match.proposals if all(p[1] <= s or e <= p[0] for s, e in rallies)]
+    unknown = stretches_shown(match, read_marks(unknown_path(match.marks_path), what="stretch"))
     played = played_file(match)
     return {
         "name": match.path.name,
         "table": str(match.marks_path),
         "end_sec": match.end_sec,
-        "marks": marks,
-        "proposals": [p for p in match.proposals if all(p[1] <= s or e <= p[0] for s, e in marks)],
+        "marks": {"rally": rallies, "proposal": free, "unknown": unknown},
         "why_not": match.why_not,
         "ready": played is not None,
         "offset_sec": offset_sec(played) if played else 0.0,
@@ -176,15 +188,57 @@ def seconds_in(value: object) -> float:
 
 
 def take_marks(match: Match, body: dict) -> dict:
-    """Saves {marks, seen}; if other marks than seen are there, saves nothing and time is ""."""
-    marks, seen = marks_in(body, "marks"), marks_in(body, "seen")
-    time, now = save_marks(match.marks_path, marks, seen, match.end_sec)
-    return {"time": time, "marks": now}
+    """Saves {kind, marks, seen}; kind is a key of WHAT.
+
+    If other marks than seen are there, saves nothing and time is "".
+    """
+    kind, marks, seen = wanted(body, "kind", str), marks_in(body, "marks"), marks_in(body, "seen")
+    if kind not in WHAT:
+        raise HTTPException(400, f"kind must be one of {', '.join(WHAT)}")
+    if kind == "rally":
+        time, now = save_marks(match.marks_path, marks, seen, match.end_sec)
+        return {"time": time, "marks": now}
+    check_marks(marks, match.end_sec, WHAT[kind])
+    path = unknown_path(match.marks_path)
+    stored = read_marks(path, what=WHAT[kind])
+    marks, seen = (stretches_stored(match, shown, stored) for shown in (marks, seen))
+    time, now = save_marks(path, marks, seen, math.inf, WHAT[kind])
+    return {"time": time, "marks": stretches_shown(match, now)}
+
+
+def stretches_shown(match: Match, stored: Marks) -> Marks:
+    """The unknown stretches inside the match, which imported ones may exceed by hours."""
+    end_sec = round(match.end_sec, 3)
+    return [(start, min(end, end_sec)) for start, end in stored if start < end_sec]
+
+
+def stretches_stored(match: Match, shown: Marks, stored: Marks) -> Marks:
+    """The stretches as the table holds them: the reverse of stretches_shown.
+
+    An end at the end of the match becomes the later end in the table, if there is one. Stretches
+    after the match are kept.
+    """
+    end_sec = round(match.end_sec, 3)
+    last_end = max([end_sec, *(end for start, end in stored if start < end_sec)])
+    after = [(start, end) for start, end in stored if start >= end_sec]
+    return [(start, last_end if end >= end_sec else end) for start, end in shown] + after
 
 
 def take_marks_undo(match: Match, body: dict) -> dict:
-    """Undoes the changes of {time}, or the last ones if it is ""; marks is null if none is left."""
-    return {"marks": undo_marks(match.marks_path, wanted(body, "time", str) or None)}
+    """Undoes the changes of {time}, or the last ones of either kind if it is "".
+
+    Returns {kind, marks}: the marks now of the kind that has changed, or null if nothing is left.
+    """
+    time = wanted(body, "time", str) or None
+    tables = {"rally": match.marks_path, "unknown": unknown_path(match.marks_path)}
+    times = {kind: last_change_time(path, time) or "" for kind, path in tables.items()}
+    kind = max(times, key=times.__getitem__)
+    if not times[kind]:
+        return {"kind": None, "marks": None}
+    marks = undo_marks(tables[kind], times[kind], WHAT[kind])
+    if kind == "unknown" and marks is not None:
+        marks = stretches_shown(match, marks)
+    return {"kind": kind, "marks": marks}
 
 
 def start_proxy(match: Match) -> dict:

@@ -3,7 +3,8 @@
     start_sec,end_sec
 
 Times are seconds from the first frame, to the millisecond. Rallies are in order and do not overlap.
-Every save is whole on disk, and is logged beside the table. Imports no torch.
+Every save is whole on disk, and is logged beside the table. Tables of unknown stretches (see
+ground_truth.py) are read and saved in the same way. Imports no torch.
 """
 
 from pathlib import Path
@@ -109,7 +110,7 @@ def save_marks(
     marks = sorted((round(start, 3), round(end, 3)) for start, end in marks)
     check_marks(marks, duration_sec, what)
     with one_writer(path.parent, f".{path.stem}.lock", PATIENCE_SEC):
-        now = read_marks(path)
+        now = read_marks(path, what=what)
         if now != sorted(seen) and now != marks:
             return "", now
         time = time_now()
@@ -120,33 +121,43 @@ def save_marks(
     return time, marks
 
 
-def undo_marks(path: Path, time: str | None = None) -> Marks | None:
+def last_change_time(path: Path, time: str | None = None) -> str | None:
+    """The time of the changes that undo_marks would undo; None if there is nothing to undo."""
+    changes = _changes_to_undo(path, time)
+    return changes[0].time if changes else None
+
+
+def undo_marks(path: Path, time: str | None = None, what: str = "rally") -> Marks | None:
     """Undoes the changes of that time, or the last ones; returns the marks now.
 
     None if there is nothing to undo. Raises UserError if the marks have changed since so that the
     old ones no longer fit.
     """
     with one_writer(path.parent, f".{path.stem}.lock", PATIENCE_SEC):
-        changes = last_changes(read_changes(log_path(path)), time, UNDONE)
+        changes = _changes_to_undo(path, time)
         if not changes:
             return None
-        marks = read_marks(path)
+        marks = read_marks(path, what=what)
         for change in changes:
             mark = _mark(change.sequence)
             if change.new and mark not in marks:
                 raise UserError(
-                    f"cannot undo: the rally {change.sequence} s was changed elsewhere since"
+                    f"cannot undo: the {what} {change.sequence} s was changed elsewhere since"
                 )
             if change.new:
                 marks.remove(mark)
             elif change.old and mark not in marks:
                 marks.append(mark)
         marks.sort()
-        check_marks(marks)
+        check_marks(marks, what=what)
         now = time_now()
         back = [Change(now, c.sequence, c.new, c.old, f"undo {c.time}") for c in changes]
         _write(path, marks, back)
     return marks
+
+
+def _changes_to_undo(path: Path, time: str | None) -> list[Change]:
+    return last_changes(read_changes(log_path(path)), time, UNDONE)
 
 
 def _text(mark: tuple[float, float]) -> str:

@@ -4,6 +4,7 @@ Imports no torch.
 """
 
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,15 +95,15 @@ def expand_playlists(wanted: list[tuple[str, str]], client: str | None) -> Expan
 def collect_all(
     wanted: list[tuple[str, str]],
     data_dir: Path,
-    settings: Settings,
+    settings_of: Callable[[str], Settings],
     client: str | None,
     keep_video: bool,
 ) -> list[Collected]:
-    """Collects each video, and prints why a video failed."""
+    """Collects each video with the settings that settings_of gives it; prints why one failed."""
     results = []
     for split, video in wanted:
         try:
-            added = collect_video(video, data_dir, split, settings, client, keep_video)
+            added = collect_video(video, data_dir, split, settings_of(video), client, keep_video)
             results.append(Collected(split, video, added))
         except UserError as error:
             added = error.added if isinstance(error, PartlyCollected) else 0
@@ -112,13 +113,16 @@ def collect_all(
 
 
 def plan_all(
-    wanted: list[tuple[str, str]], data_dir: Path, settings: Settings, client: str | None
+    wanted: list[tuple[str, str]],
+    data_dir: Path,
+    settings_of: Callable[[str], Settings],
+    client: str | None,
 ) -> list[Planned]:
     """What collecting each video would add. Downloads nothing."""
     plans = []
     for split, video in wanted:
         try:
-            plans.append(_plan(split, video, data_dir, settings, client))
+            plans.append(_plan(split, video, data_dir, settings_of(video), client))
         except UserError as error:
             plans.append(Planned(split, video, problem=str(error)))
     return plans

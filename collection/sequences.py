@@ -9,7 +9,7 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from cli import count_of
 from collection import downloading
+from collection.dense_starts import Spans, dense_starts
 from collection.downloading import find_file
 from collection.sources import (
     SOURCE_COLUMNS,
@@ -58,13 +59,18 @@ class PartlyCollected(UserError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where sequences start, and what they hold. fps None takes consecutive frames of the file."""
+    """Where sequences start, and what they hold. fps None takes consecutive frames of the file.
+
+    With the rallies of a video, its starts are dense_starts, about one every interval_sec.
+    """
 
     interval_sec: float = 30.0
     seq_frames: int = 30
     fps: float | None = 30.0
     start_sec: float = 0.0
     end_sec: float = float("inf")
+    rallies: Spans | None = None
+    unknown: Spans = field(default_factory=list)
 
     def starts(self, duration_sec: float, fps: float) -> list[float]:
         """The starts, in seconds to the millisecond, of all sequences that end inside the video.
@@ -72,7 +78,12 @@ class Settings:
         duration_sec and fps are those of the video.
         """
         length_sec = self.seq_frames / (self.fps or fps)
-        last_sec = min(self.end_sec, duration_sec) - length_sec + CLOCK_SEC
+        end_sec = min(self.end_sec, duration_sec)
+        if self.rallies is not None:
+            return dense_starts(
+                self.rallies, self.unknown, length_sec, self.interval_sec, self.start_sec, end_sec
+            )
+        last_sec = end_sec - length_sec + CLOCK_SEC
         count = int((last_sec - self.start_sec) // self.interval_sec) + 1
         return [round(self.start_sec + k * self.interval_sec, 3) for k in range(max(count, 0))]
 
@@ -187,7 +198,7 @@ def _extract(
         finally:
             if rows:
                 publish(split_dir, _with_rows(sources, rows))
-    return len(rows), _problems(video, kept + len(rows), refused, stopped)
+    return len(rows), _problems(video, settings, kept + len(rows), refused, stopped)
 
 
 def _with_rows(sources: pd.DataFrame, rows: list[list[str]]) -> pd.DataFrame:
@@ -245,7 +256,9 @@ def _same_pictures(video: Video, split_dir: Path, before: pd.DataFrame, settings
     return nothing_there
 
 
-def _problems(video: Video, kept: int, refused: list[str], stopped: list[str]) -> list[str]:
+def _problems(
+    video: Video, settings: Settings, kept: int, refused: list[str], stopped: list[str]
+) -> list[str]:
     """Why a video did not give all sequences that its header promises, in words; none if it did."""
     problems = list(stopped)
     if video.is_truncated:
@@ -255,9 +268,10 @@ def _problems(video: Video, kept: int, refused: list[str], stopped: list[str]) -
         more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
         problems.append(f"no sequence at {', '.join(refused[:SHOWN])}{more}")
     if not problems and kept == 0:
-        problems.append(
-            f"only {video.end_sec:.2f} s long, or --start-sec and --end-sec leave too little of it"
-        )
+        limits = "--start-sec and --end-sec"
+        if settings.rallies is not None:
+            limits = "--start-sec, --end-sec and unknown stretches"
+        problems.append(f"only {video.end_sec:.2f} s long, or {limits} leave too little of it")
     if problems:
         problems.append(f"{count_of(kept, 'complete sequence')} kept")
     return problems

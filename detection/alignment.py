@@ -47,7 +47,7 @@ def best_shift(times_sec: np.ndarray, probs: np.ndarray, truth: Truth) -> Shift 
     values = np.interp(grid, times_sec, probs)  # NaN beside an unknown probability
     counted = ~np.isnan(values)
     rally, outside = _masks(grid, truth)
-    most = round(MOST_SEC / STEP_SEC)
+    most = min(round(MOST_SEC / STEP_SEC), len(grid) - 1)
     shifts = np.arange(-most, most + 1)
     separations = np.full(len(shifts), -1.0)
     for k, shift in enumerate(shifts):

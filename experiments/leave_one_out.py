@@ -53,15 +53,21 @@ def save_leave_one_out(result: dict, folder: Path) -> list[Path]:
 def print_leave_one_out(result: dict) -> None:
     """Prints all figures, the means with their intervals, and which marks seem shifted."""
     print_figures(result)
-    print("\nmean over the matches, with its 95 % interval (bootstrap over matches)")
-    for rate, title in SHOWN.items():
-        print(f"  {title:10} {interval_text(result['mean_95'][rate])}")
+    print()
+    print_means(result)
     if len(result["seeds"]) > 1:
         by_seed = [f"{seed}: {mean:.3f}" for seed, mean in result["mean_by_seed"].items()]
         print(f"mean F1@0.5 by seed: {', '.join(by_seed)} (the tables are those of the first)")
     for name, match in result["matches"].items():
         if match["shift"]:
             warn_of_shift(name, Shift(**match["shift"]))
+
+
+def print_means(result: dict) -> None:
+    """Prints the means over the matches, each with its 95 % interval."""
+    print("mean over the matches, with its 95 % interval (bootstrap over matches)")
+    for rate, title in SHOWN.items():
+        print(f"  {title:10} {interval_text(result['mean_95'][rate])}")
 
 
 def interval_text(interval: dict) -> str:

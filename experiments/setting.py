@@ -51,7 +51,7 @@ class Prepared:
     def about(self) -> dict:
         """What a record of the experiment says about it. It fits JSON."""
         return {
-            "model": str(self.setting.model),
+            "model": self.setting.model.name,
             "weights": self.detector.weights_name,
             "synthetic": self.detector.synthetic,
             "data": str(self.setting.data_dir),

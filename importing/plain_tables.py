@@ -24,7 +24,8 @@ def find_tables(path: Path) -> list[Path]:
     """The tables of a folder, or the one file; none if any CSV file there has other columns."""
     tables = sorted(path.glob("*.csv")) if path.is_dir() else [path]
     for table in tables:
-        first = table.read_text("utf-8-sig", errors="replace").partition("\n")[0]
+        with open(table, encoding="utf-8-sig", errors="replace") as file:
+            first = file.readline(1000)  # the file may be a video, without any line
         if not set(COLUMNS) <= {name.strip() for name in first.split(",")}:
             return []
     return tables

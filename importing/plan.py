@@ -60,9 +60,12 @@ def make_plan(folders: list[Path], data_dir: Path, given: list[tuple[str, str]])
     addresses = _given_addresses(given, matches)
     listed = read_splits(data_dir)
     owners = {record.name: key for key, record in imported.items()}
-    planned = []
+    planned, seen = [], set()
     for match in matches:
         one = _name(match, addresses, imported, data_dir)
+        if one.key in seen:
+            one = replace(one, left_out="the same match as above")
+        seen.add(one.key)
         owner = owners.setdefault(one.name, one.key) if not one.left_out else one.key
         if owner != one.key:
             one = replace(one, left_out=f"the same video as {owner[0]} {owner[1]}")

@@ -26,6 +26,7 @@ from cli import run_command
 from conftest import write_data, write_video
 from detection import fitting, match_features, temporal_head
 from detection.temporal_head import HeadConfig
+from experiments import setting
 from extraction import features
 from files import UserError
 from model import load_model
@@ -127,7 +128,8 @@ def quick(monkeypatch):
         monkeypatch.setattr(module, "encode", features_of)
     monkeypatch.setattr(temporal_head, "MIN_BATCHES", 1)
     monkeypatch.setattr(temporal_head, "BATCH_SIZE", 2)
-    monkeypatch.setattr(fitting, "HeadConfig", partial(HeadConfig, channels=8, dilations=(1, 2)))
+    for module in (fitting, setting):
+        monkeypatch.setattr(module, "HeadConfig", partial(HeadConfig, channels=8, dilations=(1, 2)))
 
 
 def run_cells(names: dict, **changed) -> None:
@@ -138,24 +140,46 @@ def run_cells(names: dict, **changed) -> None:
             names |= changed
 
 
-def test_all_test_matches_are_measured_and_running_again_keeps_the_first_model(
-    tmp_path, quick, capsys
-):
-    data = write_data(tmp_path / "Data", counts=(6, 4, 4), frames=6)
+def write_matches(data, marked: dict[str, str]) -> Path:
+    """Adds marked matches, {name: split}, to a data folder."""
     (data / "matches").mkdir()
     lines = ["split,video"]
-    for split, name in (("train", "a"), ("validation", "b"), ("test", "c"), ("test", "d")):
+    for name, split in marked.items():
         write_video(data / f"{name}.mp4", "30", 180)
         (data / "matches" / f"{name}.csv").write_text("start_sec,end_sec\n1,3\n4,5.5\n")
         lines.append(f"{split},{name}.mp4")
     (data / "videos.csv").write_text("\n".join([*lines, ""]))
+    return data
+
+
+def test_with_three_marked_matches_that_of_test_is_measured(tmp_path, quick):
+    data = write_data(tmp_path / "Data", counts=(6, 4, 4), frames=6)
+    write_matches(data, {"a": "train", "b": "validation", "d": "test"})
+    write_video(data / "c.mp4", "30", 120)  # not marked, so it cannot be measured
+    with open(data / "videos.csv", "a") as table:
+        table.write("test,c.mp4\n")
+    names = {"display": lambda *shown: None}
+    runs = str(tmp_path / "runs")
+    run_cells(names, data_dir=str(data), runs_dir=runs, max_epochs=1, weights="random")
+    measured = json.loads((names["trained"] / "metrics.json").read_text())["detection"]
+    assert set(measured["matches"]) == {"d"} and measured["pooled"]["true"] == 2
+    assert not (names["trained"] / "leave_one_out.json").exists()
+
+
+def test_with_four_marked_matches_each_is_held_out_and_running_again_keeps_the_first_model(
+    tmp_path, quick, capsys
+):
+    data = write_data(tmp_path / "Data", counts=(6, 4, 4), frames=6)
+    write_matches(data, {"a": "train", "b": "validation", "c": "test", "d": "test"})
     names = {"display": lambda *shown: None}
     changed = {"data_dir": str(data), "runs_dir": str(tmp_path / "runs"), "max_epochs": 1}
     run_cells(names, **changed, weights="random")
     first = names["trained"]
     measured = json.loads((first / "metrics.json").read_text())["detection"]
-    assert set(measured["matches"]) == {"c", "d"} and measured["pooled"]["true"] == 4
-    assert {"timeline_c.png", "timeline_d.png"} <= {path.name for path in first.iterdir()}
+    assert set(measured["matches"]) == set("abcd") and measured["pooled"]["true"] == 8
+    shown = {"timeline_c.png", "leave_one_out.json", "leave_one_out.png"}
+    assert shown <= {path.name for path in first.iterdir()}
+    assert "F1@0.5" in capsys.readouterr().out
     kept = (first / "best_model.pth").read_bytes()
     exec(next(source for source in SOURCES if "history = fit(" in source), names)
     assert names["trained"] != first and (names["trained"] / "best_model.pth").exists()

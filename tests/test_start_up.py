@@ -50,10 +50,11 @@ def modules_of(folder: str) -> list[str]:
         (modules_of("media"), SLOW),
         (modules_of("collection"), SLOW),
         (modules_of("annotation"), SLOW),
+        (modules_of("importing"), SLOW),
         (["output.editor_files", "output.reel", "output.report"], SLOW),
         (["detection.evaluation"], SLOW - {"scipy"}),
     ],
-    ids=["root", "media", "collection", "annotation", "output", "evaluation"],
+    ids=["root", "media", "collection", "annotation", "importing", "output", "evaluation"],
 )
 def test_these_modules_import_nothing_slow(modules, slow):
     loaded = loaded_by(f"import {', '.join(modules)}")

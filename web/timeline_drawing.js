@@ -10,10 +10,11 @@ const COLOURS = ["panel", "line", "text", "quiet", "one", "one-line", "one-tint"
 
 // Given by the page:
 //   content()     { rallies, draft, unknown, curve } with
-//     rallies     { start, end, kind, chosen, edges, label }; kind is kept, proposed or dropped,
-//                 edges are those of the selected rally that keys or the mouse can move
-//     draft       [start, end] of the rally that is being marked, or null
-//     unknown     [start, end] of each unknown stretch
+//     rallies     { start, end, kind, chosen, edges, label }; kind is kept, proposed, dropped, or
+//                 unknown: the frame of an unknown stretch that can be moved; edges are those of
+//                 the selected one that keys or the mouse can move
+//     draft       [start, end] of what is being marked, or null
+//     unknown     [start, end] of each span to hatch
 //     curve       { times, percent, stepSec }: the probability of a rally, or null
 //   everyFrame()  called before every frame of the screen, whether the timeline has changed or not
 let drawingHandlers = null;
@@ -63,7 +64,7 @@ function drawRally(pen, strip, rally, height) {
   const x = toX(strip, start), width = Math.max(1.5, toX(strip, end) - x);
   const isPart = strip === line.part, high = height - TOP;
   if (x > strip.clientWidth || x + width < 0) return;
-  if (kind !== "dropped") {
+  if (kind === "kept" || kind === "proposed") {
     pen.fillStyle = look["one-tint"];
     pen.globalAlpha = kind === "proposed" ? 0.4 : 1;
     pen.fillRect(x, TOP, width, high);
@@ -73,9 +74,10 @@ function drawRally(pen, strip, rally, height) {
     pen.fillStyle = look.one;
     pen.fillRect(x, height - 5, width, 5);
   }
-  pen.strokeStyle = chosen ? look.ring : kind === "dropped" ? look.quiet : look["one-line"];
+  const colour = kind === "dropped" || kind === "unknown" ? look.quiet : look["one-line"];
+  pen.strokeStyle = chosen ? look.ring : colour;
   pen.lineWidth = chosen ? 2 : 1;
-  pen.setLineDash(kind === "kept" ? [] : [4, 3]);
+  pen.setLineDash(kind === "kept" || kind === "unknown" ? [] : [4, 3]);
   if (isPart || chosen || kind === "dropped") pen.strokeRect(x, TOP + 1, width, high - 2);
   pen.setLineDash([]);
   if (!isPart) return;
@@ -88,8 +90,8 @@ function drawRally(pen, strip, rally, height) {
   }
 }
 
-// Draw order: dropped rallies first, the selected one last.
-const rank = ({ kind, chosen }) => (chosen ? 2 : kind === "dropped" ? 0 : 1);
+// Draw order: dropped rallies and unknown stretches first, the selected one last.
+const rank = ({ kind, chosen }) => (chosen ? 2 : ["dropped", "unknown"].includes(kind) ? 0 : 1);
 
 function fillSpan(pen, strip, [start, end], height) {
   pen.fillRect(toX(strip, start), TOP, Math.max(2, toX(strip, end) - toX(strip, start)), height);

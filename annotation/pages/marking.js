@@ -1,19 +1,19 @@
 // Making and changing marks. Every change is saved before the page shows it.
 
 import { nowSec, seek, video } from "../../web/player.js";
-import { rounded } from "../../web/time.js";
+import { clock, rounded } from "../../web/time.js";
 import {
-  chooseMark, edgeSec, everyMark, match, renderMatch, same, withEdge, without,
+  chooseMark, edgeSec, everyMark, match, NAMES, renderMatch, same, sameItem, withEdge, without,
 } from "./marks.js";
 import { cutTo, rewindRate, stopRewind } from "./match_video.js";
 import { ask, confirmed, enqueue, save, tell, unsaved } from "./requests.js";
 
-const DISTANT_SEC = 1;  // a rally farther than this from the playhead is no longer selected
+const DISTANT_SEC = 1;  // a mark farther than this from the playhead is no longer selected
 
-async function saveMarks(change) {
-  const marks = change(match.marks.map((mark) => [...mark]));
-  const saved = await save("marks", { marks, seen: match.marks });
-  match.marks = saved.marks;
+async function saveMarks(kind, change) {
+  const seen = match.marks[kind], marks = change(seen.map((mark) => [...mark]));
+  const saved = await save("marks", { kind, marks, seen });
+  match.marks[kind] = saved.marks;
   if (!saved.time) {
     renderMatch();
     throw new Error("NOT SAVED: the marks were changed elsewhere. " +
@@ -40,25 +40,47 @@ export async function timeOfFrame(sec) {
   }
 }
 
-export async function markStart(sec) {
-  match.draft = await timeOfFrame(sec ?? nowSec());
+const END_KEYS = { rally: "]", unknown: "u" };
+
+// What was started with one key is not ended or replaced with the key of another kind.
+function refuseOtherDraft(kind) {
+  const { draft } = match;
+  if (!draft || draft.kind === kind) return;
+  const name = draft.kind === "rally" ? "A rally" : "An unknown stretch";
+  throw new Error(`${name} starts at ${clock(draft.start, 2)}: press ${
+    END_KEYS[draft.kind]} where it ends, or Esc to discard the start`);
+}
+
+async function startMark(kind, sec) {
+  refuseOtherDraft(kind);
+  match.draft = { kind, start: await timeOfFrame(sec ?? nowSec()) };
   match.chosen = null;
   tell("");
   renderMatch();
 }
 
-export async function markEnd(sec) {
-  if (match.draft === null) throw new Error("First mark where the rally starts: press [");
-  const mark = [match.draft, await timeOfFrame(sec ?? nowSec())];
+async function endMark(kind, sec) {
+  const mark = [match.draft.start, await timeOfFrame(sec ?? nowSec())];
   if (mark[1] <= mark[0]) {
-    throw new Error("The end must come after the start: play on, then press ]");
+    throw new Error(`The end must come after the start: play on, then press ${END_KEYS[kind]}`);
   }
-  await saveMarks((marks) => [...marks, mark]);
+  await saveMarks(kind, (marks) => [...marks, mark]);
   match.draft = null;
-  chooseMark(mark, "end");
+  chooseMark({ kind, mark }, "end");
 }
 
-// After playing on, keys must not move or delete a rally that is out of sight.
+export const markStart = (sec) => startMark("rally", sec);
+
+export async function markEnd(sec) {
+  refuseOtherDraft("rally");
+  if (!match.draft) throw new Error("First mark where the rally starts: press [");
+  return endMark("rally", sec);
+}
+
+export const markUnknown = (sec) =>
+  (match.draft?.kind === "unknown" ? endMark : startMark)("unknown", sec);
+
+// After playing on, keys must not move or delete a mark that is out of sight.
 function dropDistant() {
   const now = nowSec(), [start, end] = match.chosen?.mark ?? [now, now];
   if (now < start - DISTANT_SEC || now > end + DISTANT_SEC) match.chosen = null;
@@ -66,58 +88,57 @@ function dropDistant() {
 
 export async function removeChosen() {
   dropDistant();
-  const { mark, proposal } = match.chosen ?? {};
-  if (mark) return remove(mark, proposal);
-  if (match.draft === null) throw new Error("Select a rally first");
+  if (match.chosen) return remove(match.chosen);
+  if (!match.draft) throw new Error("Select a rally or an unknown stretch first");
   match.draft = null;
   return renderMatch();
 }
 
-export async function remove(mark, proposal) {
-  if (proposal) {
-    match.changes.push({ time: null, proposals: match.proposals });
-    dropProposal(mark);
-  } else await saveMarks(without(mark));
+export async function remove({ kind, mark }) {
+  if (kind === "proposal") changeProposals(without(mark));
+  else await saveMarks(kind, without(mark));
   match.chosen = null;
   renderMatch();
 }
 
-function dropProposal(mark) {
-  match.proposals = without(mark)(match.proposals);
+function changeProposals(change) {
+  match.changes.push({ time: null, proposals: match.marks.proposal });
+  match.marks.proposal = change(match.marks.proposal);
+}
+
+// Saves proposals as rallies. Undo brings the proposals back.
+async function confirmProposals(right) {
+  const left = match.marks.proposal.filter((mark) => !right.some((one) => same(one, mark)));
+  await saveMarks("rally", (marks) => [...marks, ...right]);
+  match.changes.at(-1).proposals = match.marks.proposal;
+  match.marks.proposal = left;
 }
 
 export async function confirmChosen() {
-  const { mark, proposal } = match.chosen ?? {};
-  if (!proposal) return;
-  await saveMarks((marks) => [...marks, mark]);
-  match.changes.at(-1).proposals = match.proposals;
-  dropProposal(mark);
-  chooseMark(mark, "end");
+  const { kind, mark } = match.chosen ?? {};
+  if (kind !== "proposal") return;
+  await confirmProposals([mark]);
+  chooseMark({ kind: "rally", mark }, "end");
 }
 
 export async function confirmAll() {
-  await saveMarks((marks) => [...marks, ...match.proposals]);
-  match.changes.at(-1).proposals = match.proposals;
-  match.proposals = [];
+  await confirmProposals(match.marks.proposal);
   match.chosen = null;
   renderMatch();
 }
 
 // Moves an edge of a mark to sec. A proposal stays a proposal.
-export async function moveMarkEdge({ mark, edge, proposal }, sec) {
+export async function moveMarkEdge({ kind, mark, edge }, sec) {
   const moved = withEdge({ mark, edge }, rounded(sec));
   if (moved[0] >= moved[1]) throw new Error("The end must come after the start");
-  if (same(moved, mark)) return chooseMark(mark, edge, proposal);
-  if (proposal) {
-    match.changes.push({ time: null, proposals: match.proposals });
-    match.proposals = match.proposals.map((other) => (same(other, mark) ? moved : other));
-  } else {
-    if (!match.marks.some((other) => same(other, mark))) {
-      throw new Error("This rally no longer exists: reload the page");
-    }
-    await saveMarks((marks) => [...without(mark)(marks), moved]);
+  if (same(moved, mark)) return chooseMark({ kind, mark }, edge);
+  if (!match.marks[kind].some((other) => same(other, mark))) {
+    throw new Error(`This ${NAMES[kind]} no longer exists: reload the page`);
   }
-  return chooseMark(moved, edge, proposal);
+  const move = (marks) => [...without(mark)(marks), moved];
+  if (kind === "proposal") changeProposals(move);
+  else await saveMarks(kind, move);
+  return chooseMark({ kind, mark: moved }, edge);
 }
 
 // Moves the video by that many frames.
@@ -139,7 +160,7 @@ export function nudgeFrame(by) {
 
 export async function undoMark() {
   tell("");
-  if (match.draft !== null) {  // a start without an end
+  if (match.draft) {  // a start without an end
     match.draft = null;
     return renderMatch();
   }
@@ -149,32 +170,34 @@ export async function undoMark() {
   }
   match.chosen = null;
   if (change.time !== null) {
-    const { marks } = await save("marks/undo", { time: change.time }).catch((error) => {
+    const { kind, marks } = await save("marks/undo", { time: change.time }).catch((error) => {
       if (!error.unanswered) match.changes.pop();  // the server refused, and will again
       throw error;
     });
     if (marks === null) tell("There is nothing to undo");
-    match.marks = marks ?? match.marks;
+    else match.marks[kind] = marks;
   }
   match.changes.pop();
-  match.proposals = change.proposals ?? match.proposals;
+  match.marks.proposal = change.proposals ?? match.marks.proposal;
   return renderMatch();
 }
 
 export function jumpToMark(by) {
   const all = everyMark(), now = nowSec();
-  const next = by > 0 ? all.find(({ mark }) => mark[0] > now + 0.01)
-    : all.findLast(({ mark }) => mark[0] < now - 0.5);
+  const at = all.findIndex((item) => sameItem(match.chosen, item));
+  const start = at >= 0 && Math.abs(all[at].mark[0] - now) < 0.5 ? all[at].mark[0] : null;
+  const next = by > 0  // a stretch may start with the selected rally
+    ? all.find(({ mark }, k) => mark[0] > now + 0.01 || (k > at && mark[0] === start))
+    : all.findLast(({ mark }, k) => mark[0] < now - 0.5 || (k < at && mark[0] === start));
   if (!next) return;
   tell("");
-  chooseMark(next.mark, "start", next.proposal);
+  chooseMark(next, "start");
   cutTo(next.mark[0]);
 }
 
 export function chooseOtherEdge() {
   if (!match.chosen) return;
-  const { mark, edge, proposal } = match.chosen;
-  chooseMark(mark, edge === "start" ? "end" : "start", proposal);
+  chooseMark(match.chosen, match.chosen.edge === "start" ? "end" : "start");
   cutTo(edgeSec(match.chosen));
 }
 

@@ -9,9 +9,12 @@ import { startTimeline } from "../../web/timeline_drawing.js";
 import { listenToMouse } from "../../web/timeline_mouse.js";
 import {
   chooseOtherEdge, confirmAll, confirmChosen, forgetChosen, jumpToMark, markEnd, markStart,
-  moveMarkEdge, nudgeFrame, pressedSec, remove, removeChosen, stepPicture, timeOfFrame, undoMark,
+  markUnknown, moveMarkEdge, nudgeFrame, pressedSec, remove, removeChosen, stepPicture, timeOfFrame,
+  undoMark,
 } from "./marking.js";
-import { chooseMark, edgeSec, everyMark, match, renderMatch, same, withEdge } from "./marks.js";
+import {
+  chooseMark, edgeSec, everyMark, match, outside, renderMatch, sameItem, withEdge,
+} from "./marks.js";
 import {
   changeRate, cutTo, forward, makeProxy, onRefused, playFile, rewind, rewindRate, stopRewind,
   stopVideo, toggleVideo,
@@ -20,16 +23,17 @@ import { ask, enqueue, tell } from "./requests.js";
 
 const MATCH_KEYS = [
   ["[ i", "start of a rally"], ["] o", "end of the rally"],
+  ["u", "start of an unknown stretch; again: its end"],
   ["← →", "move the selected edge, or else the video, by a frame"],
   ["Shift ← →", "one second back, forward"], ["j k l", "rewind, stop, forward; again: faster"],
   ["Space", "play, pause"], ["- +", "slower, faster: 0.5x to 4x"],
-  [", .", "one frame back, forward"], ["n", "next rally"], ["p b", "previous rally"],
-  ["e", "select the other edge of the rally"], ["Delete", "delete the selected rally"],
+  [", .", "one frame back, forward"], ["n", "next rally or stretch"], ["p b", "previous one"],
+  ["e", "select the other edge of it"], ["Delete", "delete what is selected"],
   ["Enter", "confirm the selected proposal"], ["z Backspace", "undo"], ["↑ ↓", "zoom in, out"],
-  ["m", "sound off, on"], ["Esc", "select nothing, discard the start"], ["?", "this list"],
+  ["m", "sound off, on"], ["Esc", "select nothing, discard a start"], ["?", "this list"],
 ];
 const SAVED_ACTIONS = {  // queued, and called with the time at which the key was pressed
-  "[": markStart, i: markStart, "]": markEnd, o: markEnd, Delete: removeChosen,
+  "[": markStart, i: markStart, "]": markEnd, o: markEnd, u: markUnknown, Delete: removeChosen,
   Enter: confirmChosen, z: undoMark, Backspace: undoMark,
 };
 const MATCH_ACTIONS = {
@@ -59,22 +63,29 @@ function onMatchKey(event) {
 function onMarkClick(event) {
   const button = event.target.closest("button"), item = event.target.closest("li");
   if (!button) return;
-  const { mark, proposal } = everyMark()[[...$("rallies").children].indexOf(item)];
+  const clicked = everyMark()[[...$("rallies").children].indexOf(item)];
   if (button.matches(".go")) {
-    chooseMark(mark, "start", proposal);
-    cutTo(mark[0]);
-  } else if (event.detail < 2) enqueue(() => remove(mark, proposal));  // a double click counts once
+    chooseMark(clicked, "start");
+    cutTo(clicked.mark[0]);
+  } else if (event.detail < 2) enqueue(() => remove(clicked));  // a double click counts once
 }
+
+const LOOKS = { rally: "kept", proposal: "proposed", unknown: "unknown" };
 
 function marksInView() {
   const { chosen, dragged, draft } = match;
-  const rallies = everyMark().map(({ mark, proposal }) => {
-    const held = dragged && same(dragged.mark, mark), isChosen = same(chosen?.mark, mark);
-    const [start, end] = held ? withEdge(dragged, dragged.sec) : mark;
+  const rallies = everyMark().map((item) => {
+    const { kind, mark } = item, isChosen = sameItem(chosen, item);
+    const [start, end] = sameItem(dragged, item) ? withEdge(dragged, dragged.sec) : mark;
     const edges = isChosen && chosen.edge ? [chosen.edge] : [];
-    return { start, end, kind: proposal ? "proposed" : "kept", chosen: isChosen, edges, label: "" };
+    return { start, end, kind: LOOKS[kind], chosen: isChosen, edges, label: "" };
   });
-  return { rallies, draft: draft === null ? null : [draft, nowSec()], unknown: [], curve: null };
+  const pending = draft && [draft.start, Math.max(draft.start, nowSec())];
+  const spans = (look) => rallies.filter(({ kind }) => kind === look)
+    .map(({ start, end }) => [start, end]);
+  const stretches = spans("unknown").concat(draft?.kind === "unknown" ? [pending] : []);
+  const unknown = outside(stretches, spans("kept"));
+  return { rallies, draft: pending, unknown, curve: null };
 }
 
 // While rewinding, the view moves on when the playhead leaves it on the left.
@@ -86,15 +97,24 @@ function followPlayer() {
   $("pause").setAttribute("aria-pressed", String(video.paused));
 }
 
-// The rally at sec, with no edge selected.
+// Unknown stretches first, because rallies are drawn over them.
+function topmostLast() {
+  const all = everyMark(), below = all.filter(({ kind }) => kind === "unknown");
+  return below.concat(all.filter(({ kind }) => kind !== "unknown"));
+}
+
+// The topmost mark at sec, with no edge selected.
 function markAt(sec) {
-  const under = everyMark().find(({ mark: [start, end] }) => start <= sec && sec <= end);
+  const under = topmostLast().findLast(({ mark: [start, end] }) => start <= sec && sec <= end);
   return under ? { ...under, edge: "" } : null;
 }
 
 const markMouse = {
-  edges: () => everyMark().flatMap(({ mark, proposal }) => ["start", "end"].map((edge) => (
-    { mark, proposal, edge, sec: edgeSec({ mark, edge }) }))),
+  edges() {  // the mouse grabs the last one where several meet: that of the selected mark
+    const all = topmostLast(), chosen = all.filter((item) => sameItem(match.chosen, item));
+    return [...all, ...chosen].flatMap((item) => ["start", "end"].map((edge) => (
+      { ...item, edge, sec: edgeSec({ mark: item.mark, edge }) })));
+  },
   onGrab(edge, sec) {
     stopRewind();
     match.chosen = edge ?? markAt(sec);
@@ -121,8 +141,8 @@ const markMouse = {
 
 function listenForMarks() {
   const saved = {
-    begin: markStart, end: markEnd, remove: removeChosen, confirm: confirmChosen,
-    "confirm-all": confirmAll, "match-undo": undoMark,
+    begin: markStart, end: markEnd, unknown: markUnknown, remove: removeChosen,
+    confirm: confirmChosen, "confirm-all": confirmAll, "match-undo": undoMark,
   };
   for (const [id, action] of Object.entries(saved)) {
     $(id).addEventListener("click", () => {

@@ -12,6 +12,7 @@ import uvicorn
 from annotation import change_log
 from annotation.agreement import measure_agreement
 from annotation.app import Labelling, build_app
+from annotation.ground_truth import read_truth, unknown_path
 from annotation.labels import Answer, read_flags, read_labels, save_labels
 from annotation.match_app import match_routes, open_match
 from annotation.match_marks import read_marks, save_marks
@@ -602,23 +603,236 @@ def test_overlapping_and_inverted_marks_are_refused(browser, video, tmp_path):
         assert read_marks(table) == [(1.0, 3.0)]
 
 
+def drag(page, start_sec, end_sec):
+    """Drags the timeline of a match of 10 s from one time to the other."""
+    box = page.locator("#timeline").bounding_box()
+    x, y = (lambda sec: box["x"] + box["width"] * sec / 10), box["y"] + 50
+    page.mouse.move(x(start_sec), y)
+    page.mouse.down()
+    page.mouse.move(x((start_sec + end_sec) / 2), y)
+    page.mouse.move(x(end_sec) + 1, y)
+    page.mouse.up()
+    page.evaluate("() => queue")
+
+
 def test_an_edge_is_dragged_on_the_timeline(browser, video, tmp_path):
     save_marks(tmp_path / "matches" / "match.csv", [(2.0, 4.0)], [], 10.0)
     with marking(browser, video, tmp_path) as (page, table):
-        box = page.locator("#timeline").bounding_box()
-
-        def x(sec):
-            return box["x"] + box["width"] * sec / 10
-
-        page.mouse.move(x(4.0), box["y"] + 50)
-        page.mouse.down()
-        page.mouse.move(x(4.6), box["y"] + 50)
-        page.mouse.move(x(5.0) + 1, box["y"] + 50)
-        page.mouse.up()
+        drag(page, 4.0, 5.0)
         assert until(lambda: read_marks(table) != [(2.0, 4.0)])
         (mark,) = read_marks(table)
         assert mark[0] == 2.0
         assert abs(mark[1] - 5.0) < 0.05
+
+
+def stretches(table):
+    return read_marks(unknown_path(table))
+
+
+def save_stretches(data, *marks):
+    table = data / "matches" / "match.csv"
+    save_marks(unknown_path(table), list(marks), [], float("inf"))
+    return table
+
+
+def test_unknown_stretches_are_marked_moved_deleted_and_undone(browser, video, tmp_path):
+    with marking(browser, video, tmp_path) as (page, table):
+        seek(page, 1.0)
+        press(page, "u")
+        assert "0:01.00" in page.inner_text("#unknown")
+        seek(page, 3.0)
+        press(page, "u")
+        assert stretches(table) == [(1.0, 3.0)] and read_marks(table) == []
+        assert "2.0 s unknown" in page.inner_text("#match-time")
+        press(page, "ArrowRight", "ArrowRight", "ArrowLeft")
+        assert stretches(table) == [(1.0, 3.033)]
+        press(page, "e", "ArrowLeft")
+        assert stretches(table) == [(0.967, 3.033)]
+        press(page, "Delete")
+        assert stretches(table) == [] and "s unknown" not in page.inner_text("#match-time")
+        press(page, "z", "z")
+        assert stretches(table) == [(1.0, 3.033)]
+        drag(page, 3.033, 5.0)
+        ((start, end),) = stretches(table)
+        assert start == 1.0 and abs(end - 5.0) < 0.05
+        assert unknown_path(table).parent == tmp_path / "unknown" and not table.exists()
+
+
+def test_undo_goes_back_through_rallies_and_unknown_stretches_in_turn(browser, video, tmp_path):
+    with marking(browser, video, tmp_path) as (page, table):
+        for sec, key in ((1, "["), (2, "]"), (3, "u"), (4, "u"), (5, "["), (6, "]")):
+            seek(page, sec)
+            press(page, key)
+        rallies, unknown = [(1.0, 2.0), (5.0, 6.0)], [(3.0, 4.0)]
+        assert (read_marks(table), stretches(table)) == (rallies, unknown)
+        press(page, "z")
+        assert (read_marks(table), stretches(table)) == (rallies[:1], unknown)
+        press(page, "z")
+        assert (read_marks(table), stretches(table)) == (rallies[:1], [])
+        page.reload()
+        page.wait_for_selector("#rallies button")
+        for _ in range(2):  # the first takes a change of before the reload, confirmed by the second
+            press(page, "z")
+            page.wait_for_timeout(DOUBLE_MS)
+        assert (read_marks(table), stretches(table)) == ([], [])
+        assert page.locator("#rallies li").count() == 0
+
+
+def test_a_start_is_ended_by_its_own_key_and_other_keys_say_so(browser, video, tmp_path):
+    with marking(browser, video, tmp_path) as (page, table):
+        seek(page, 1.0)
+        press(page, "u")
+        seek(page, 2.0)
+        for wrong in ("[", "]"):
+            press(page, wrong)
+            assert "An unknown stretch starts at 0:01.00: press u" in alert(page), wrong
+        press(page, "u")
+        assert (read_marks(table), stretches(table)) == ([], [(1.0, 2.0)])
+        seek(page, 4.0)
+        press(page, "[")
+        seek(page, 5.0)
+        press(page, "u")
+        assert "A rally starts at 0:04.00: press ]" in alert(page)
+        press(page, "]")
+        assert (read_marks(table), stretches(table)) == ([(4.0, 5.0)], [(1.0, 2.0)])
+        for discard in ("Escape", "z"):
+            press(page, "u")
+            press(page, discard)
+            assert page.inner_text("#unknown").startswith("Unknown starts")
+        assert (read_marks(table), stretches(table)) == ([(4.0, 5.0)], [(1.0, 2.0)])
+        seek(page, 8.0)
+        press(page, "u")
+        seek(page, 7.0)
+        press(page, "u")
+        assert "end must come after the start: play on, then press u" in alert(page)
+        page.click("#to-help")
+        assert "start of an unknown stretch; again: its end" in page.inner_text("#help")
+
+
+def test_n_and_p_visit_every_rally_proposal_and_stretch(browser, video, tmp_path):
+    table = save_stretches(tmp_path, (1.0, 4.0), (8.0, 9.0))
+    save_marks(table, [(1.0, 2.0), (6.0, 7.0)], [], 10.0)
+    proposals = tmp_path / "proposals.csv"
+    proposals.write_text("start_sec,end_sec\n4.5,5\n")
+    with marking(browser, video, tmp_path, proposals) as (page, _):
+        page.wait_for_selector("#rallies button")
+        rows = page.locator("#rallies .go").all_inner_texts()
+        assert len(rows) == 5
+        assert ["not\u00a0known" in row for row in rows] == [False, True, False, False, True]
+        found = []
+        for key in ("n", "n", "n", "n", "n", "n", "p", "p", "p", "p", "p"):
+            press(page, key)
+            seek(page, page.evaluate("() => nowSec()"))  # waits until the seek is done
+            found.append(rows.index(page.inner_text("#rallies .chosen")))
+        assert found == [0, 1, 2, 3, 4, 4, 3, 2, 1, 0, 0]
+
+
+def colours_at(page, start_sec, end_sec):
+    """The (R, G, B) along a line through the timeline of 10 s, from one time to the other."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    values = page.evaluate(
+        """([from, to]) => {
+          const strip = $("timeline"), scale = strip.width / 10;
+          const x = Math.round(from * scale), width = Math.round(to * scale) - x;
+          const pen = strip.getContext("2d");
+          return [...pen.getImageData(x, Math.round(strip.height * 0.7), width, 1).data];
+        }""",
+        [start_sec, end_sec],
+    )
+    return {tuple(values[k : k + 3]) for k in range(0, len(values), 4)}
+
+
+def is_hatched(page, start_sec, end_sec):
+    """Whether there are lines on the background, and nothing of the red of a rally."""
+    colours = colours_at(page, start_sec, end_sec)
+    return len(colours) > 1 and all(red <= blue for red, _, blue in colours)
+
+
+RING = (255, 209, 102)  # what is selected
+
+
+def test_stretches_are_hatched_outside_rallies_and_framed_when_selected(browser, video, tmp_path):
+    table = save_stretches(tmp_path, (2.2, 6.8))
+    save_marks(table, [(3.2, 4.8)], [], 10.0)
+    with marking(browser, video, tmp_path) as (page, _):
+        page.wait_for_selector("#rallies button")
+        hatched = [k for k in range(1, 9) if is_hatched(page, k + 0.3, k + 0.7)]
+        assert hatched == [2, 5, 6]
+        assert len(colours_at(page, 3.3, 3.7)) == 1  # nothing shows through the rally
+        left, right = (2.15, 2.25), (6.75, 6.85)
+        assert not any(RING in colours_at(page, *edge) for edge in (left, right))
+        press(page, "n")
+        assert all(RING in colours_at(page, *edge) for edge in (left, right))
+        assert "3.0 s unknown" in page.inner_text("#match-time")
+        press(page, "n", "Delete")  # the rally
+        assert is_hatched(page, 3.3, 3.7) and "4.6 s unknown" in page.inner_text("#match-time")
+
+
+def test_the_edge_of_the_selected_one_is_dragged_where_a_rally_meets_a_stretch(
+    browser, video, tmp_path
+):
+    table = save_stretches(tmp_path, (2.0, 4.0))
+    save_marks(table, [(4.0, 6.0)], [], 10.0)
+    with marking(browser, video, tmp_path) as (page, _):
+        page.wait_for_selector("#rallies button")
+        drag(page, 4.0, 5.0)
+        assert stretches(table) == [(2.0, 4.0)]
+        assert [abs(sec - 5) < 0.05 for sec in read_marks(table)[0]] == [True, False]
+        press(page, "z", "Escape")
+        assert read_marks(table) == [(4.0, 6.0)]
+        drag(page, 3.0, 3.0)  # a click selects the stretch
+        drag(page, 4.0, 5.0)
+        assert read_marks(table) == [(4.0, 6.0)]
+        assert [abs(sec - 5) < 0.05 for sec in stretches(table)[0]] == [False, True]
+        assert read_truth(table).unknown == [(2.0, 4.0)]
+
+
+def test_a_click_selects_a_rally_also_inside_a_selected_stretch(browser, video, tmp_path):
+    table = save_stretches(tmp_path, (2.0, 8.0))
+    save_marks(table, [(4.0, 6.0)], [], 10.0)
+    with marking(browser, video, tmp_path) as (page, _):
+        page.wait_for_selector("#rallies button")
+        for sec, row in ((3.0, "0:02.00 – 0:08.00"), (5.0, "0:04.00 – 0:06.00")):
+            drag(page, sec, sec)  # a click
+            assert row in page.inner_text("#rallies .chosen")
+
+
+def test_a_stretch_beyond_the_film_ends_with_it_on_the_page_and_is_kept(browser, video, tmp_path):
+    table = save_stretches(tmp_path, (8.0, 36000.0))
+    with marking(browser, video, tmp_path) as (page, _):
+        page.wait_for_selector("#rallies button")
+        assert "0:08.00 – 0:10.00" in page.inner_text("#rallies")
+        assert "2.0 s unknown" in page.inner_text("#match-time")
+        for sec in (1, 2):
+            seek(page, sec)
+            press(page, "u")
+        assert stretches(table) == [(1.0, 2.0), (8.0, 36000.0)]
+
+
+def test_stretches_from_another_tab_are_kept_and_shown(browser, video, tmp_path):
+    with marking(browser, video, tmp_path) as (page, table):
+        save_stretches(tmp_path, (7.0, 8.0))
+        seek(page, 1.0)
+        press(page, "u")
+        seek(page, 3.0)
+        press(page, "u")
+        assert "changed elsewhere" in alert(page)
+        assert stretches(table) == [(7.0, 8.0)]
+        page.wait_for_timeout(DEAF_MS)
+        press(page, "u")
+        assert stretches(table) == [(1.0, 3.0), (7.0, 8.0)]
+
+
+def test_a_stretch_is_marked_and_deleted_with_the_mouse(browser, video, tmp_path):
+    with marking(browser, video, tmp_path) as (page, table):
+        for sec in (1, 2):
+            seek(page, sec)
+            page.click("#unknown")
+            press(page)
+        assert stretches(table) == [(1.0, 2.0)]
+        page.click("#rallies [aria-label='Delete the unknown stretch at 0:01.00']")
+        press(page)
+        assert stretches(table) == []
 
 
 def test_marks_from_another_tab_are_kept_and_shown(browser, video, tmp_path):
@@ -751,6 +965,7 @@ def test_axe_finds_nothing_serious_on_the_sequence_page(browser, many, width):
 
 @pytest.mark.parametrize("width", [1200, 400])
 def test_axe_finds_nothing_serious_on_the_match_page(browser, video, tmp_path, width):
+    save_stretches(tmp_path, (7.0, 8.0))
     table = tmp_path / "proposals.csv"
     table.write_text("start_sec,end_sec\n1,2\n4,5\n")
     match = open_match(video, tmp_path, table)

@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 
 from annotation import match_app
 from annotation.app import Labelling, build_app
+from annotation.change_log import read_changes
 from annotation.match_app import match_routes, open_match
 from conftest import write_video
 from files import UserError
@@ -51,8 +52,8 @@ def serve_match(data, path, proposals=None):
     return match, TestClient(app, base_url=BASE)
 
 
-def table_of(data):
-    path = data / "matches" / "final.csv"
+def table_of(data, folder="matches"):
+    path = data / folder / "final.csv"
     return path.read_text() if path.exists() else None
 
 
@@ -106,8 +107,7 @@ def test_the_match_is_all_that_the_page_shows_of_it(data, match_file):
         "name": "final.mp4",
         "table": str(data / "matches" / "final.csv"),
         "end_sec": pytest.approx(2.0, abs=0.001),
-        "marks": [],
-        "proposals": [],
+        "marks": {"rally": [], "proposal": [], "unknown": []},
         "why_not": "",
         "ready": True,
         "offset_sec": pytest.approx(0.0, abs=0.001),
@@ -190,8 +190,16 @@ def test_a_neighbour_of_an_invalid_time_is_refused(data, match_file, sec, frames
     assert client.get("/neighbour").status_code == 400
 
 
-def mark(client, marks, seen=()):
-    return post(client, "/marks", {"marks": marks, "seen": list(seen)})
+def mark(client, marks, seen=(), kind="rally"):
+    return post(client, "/marks", {"kind": kind, "marks": marks, "seen": list(seen)})
+
+
+def undo(client, time_named=""):
+    return post(client, "/marks/undo", {"time": time_named}).json()
+
+
+def shown(client):
+    return client.get("/match").json()["marks"]
 
 
 def test_confirmed_marks_are_on_disk_and_undo_takes_them_back(data, match_file):
@@ -200,13 +208,13 @@ def test_confirmed_marks_are_on_disk_and_undo_takes_them_back(data, match_file):
     assert first["marks"] == [[0.123, 0.5], [1.0, 1.5]] and first["time"]
     assert table_of(data) == "start_sec,end_sec\n0.123,0.500\n1.000,1.500\n"
     second = mark(client, [[0.123, 0.5]], first["marks"]).json()
-    assert second["marks"] == [[0.123, 0.5]] == client.get("/match").json()["marks"]
-    told = post(client, "/marks/undo", {"time": second["time"]}).json()
-    assert told == {"marks": [[0.123, 0.5], [1.0, 1.5]]}
-    assert post(client, "/marks/undo", {"time": ""}).json() == {"marks": []}
+    assert second["marks"] == [[0.123, 0.5]] == shown(client)["rally"]
+    told = undo(client, second["time"])
+    assert told == {"kind": "rally", "marks": [[0.123, 0.5], [1.0, 1.5]]}
+    assert undo(client) == {"kind": "rally", "marks": []}
     assert table_of(data) == "start_sec,end_sec\n"
     for time_named in ("", first["time"], "2026"):
-        assert post(client, "/marks/undo", {"time": time_named}).json() == {"marks": None}
+        assert undo(client, time_named) == {"kind": None, "marks": None}
 
 
 def test_marks_edited_meanwhile_are_kept_and_returned(data, match_file):
@@ -270,6 +278,15 @@ def test_marks_of_the_wrong_kind_change_nothing(data, match_file, marks):
     check_marks_refused(data, client, marks)
 
 
+@pytest.mark.parametrize("kind", [None, "", "proposal", "matches", 1, ["rally"]])
+def test_marks_of_an_unknown_kind_change_nothing(data, match_file, kind):
+    _, client = serve_match(data, match_file)
+    before = everything(data)
+    told = mark(client, [[0, 1]], kind=kind)
+    assert told.status_code == 400 and "kind" in told.json()["error"]
+    assert everything(data) == before
+
+
 def test_marks_with_an_integer_too_large_for_a_float_change_nothing(data, match_file):
     _, client = serve_match(data, match_file)
     check_marks_refused(data, client, f"[[0, 1{'0' * 400}]]")
@@ -278,7 +295,8 @@ def test_marks_with_an_integer_too_large_for_a_float_change_nothing(data, match_
 def check_marks_refused(data, client, marks):
     before = everything(data)
     headers = OWN | {"content-type": "application/json"}
-    for body in (f'{{"marks": {marks}, "seen": []}}', f'{{"marks": [], "seen": {marks}}}'):
+    for lists in (f'"marks": {marks}, "seen": []', f'"marks": [], "seen": {marks}'):
+        body = f'{{"kind": "rally", {lists}}}'
         told = client.post("/marks", content=body, headers=headers)
         assert told.status_code == 400 and list(told.json()) == ["error"], body
     assert everything(data) == before
@@ -290,7 +308,8 @@ def test_the_requests_of_a_match_are_refused_from_other_sites_too(data, match_fi
     for path in ("/match", "/video", "/neighbour?sec=0&frames=1"):
         assert client.get(path, headers={"sec-fetch-site": "cross-site"}).status_code == 403
         assert client.get(path, headers={"host": "evil.example"}).status_code == 400
-    bodies = {"/marks": {"marks": [[0, 1]], "seen": []}, "/marks/undo": {"time": ""}, "/proxy": {}}
+    saved = {"kind": "rally", "marks": [[0, 1]], "seen": []}
+    bodies = {"/marks": saved, "/marks/undo": {"time": ""}, "/proxy": {}}
     for path, body in bodies.items():
         assert client.post(path, json=body).status_code == 403
         assert post(client, path, body, origin="null").status_code == 403
@@ -299,6 +318,116 @@ def test_the_requests_of_a_match_are_refused_from_other_sites_too(data, match_fi
     for wrong in (None, 1, True, []):
         assert post(client, "/marks/undo", {"time": wrong}).status_code == 400
     assert everything(data.parent) == before
+
+
+def write_unknown(data, rows):
+    path = data / "unknown" / "final.csv"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("start_sec,end_sec\n" + rows)
+
+
+def test_unknown_stretches_have_a_table_and_a_log_of_their_own(data, match_file):
+    _, client = serve_match(data, match_file)
+    mark(client, [[0, 0.5]])
+    rallies = {path: path.read_bytes() for path in (data / "matches").glob("final*")}
+    told = mark(client, [[1.25, 1.5], [0.25, 1]], kind="unknown").json()
+    assert told["marks"] == [[0.25, 1.0], [1.25, 1.5]] and told["time"]
+    assert table_of(data, "unknown") == "start_sec,end_sec\n0.250,1.000\n1.250,1.500\n"
+    assert shown(client) == {"rally": [[0, 0.5]], "proposal": [], "unknown": told["marks"]}
+    changes = read_changes(data / "unknown" / "final.log.csv")
+    assert [change.sequence for change in changes] == ["0.250-1.000", "1.250-1.500"]
+    assert {path: path.read_bytes() for path in (data / "matches").glob("final*")} == rallies
+
+
+def test_undo_by_time_finds_the_kind_that_was_changed_then(data, match_file):
+    _, client = serve_match(data, match_file)
+    rally = mark(client, [[0, 0.5]]).json()["time"]
+    stretch = mark(client, [[1, 1.5]], kind="unknown").json()["time"]
+    mark(client, [[0, 0.5], [1.75, 2]], [[0, 0.5]])
+    assert undo(client, stretch) == {"kind": "unknown", "marks": []}
+    assert undo(client, rally) == {"kind": "rally", "marks": [[1.75, 2.0]]}
+    assert undo(client, stretch) == {"kind": None, "marks": None}
+
+
+def test_undo_without_a_time_takes_the_latest_change_of_either_kind(data, match_file):
+    _, client = serve_match(data, match_file)
+    mark(client, [[0, 0.5]], kind="unknown")
+    mark(client, [[1, 1.5]])
+    mark(client, [[0, 0.75]], [[0, 0.5]], kind="unknown")
+    assert undo(client) == {"kind": "unknown", "marks": [[0, 0.5]]}
+    assert undo(client) == {"kind": "rally", "marks": []}
+    assert undo(client) == {"kind": "unknown", "marks": []}
+    assert undo(client) == {"kind": None, "marks": None}
+
+
+def test_undo_of_a_stretch_changed_elsewhere_is_refused(data, match_file):
+    _, client = serve_match(data, match_file)
+    mark(client, [[0, 0.5]], kind="unknown")
+    write_unknown(data, "0.000,0.750\n")
+    told = post(client, "/marks/undo", {"time": ""})
+    assert told.status_code == 500
+    assert "cannot undo: the stretch 0.000-0.500 s was changed" in told.json()["error"]
+    assert table_of(data, "unknown") == "start_sec,end_sec\n0.000,0.750\n"
+
+
+@pytest.mark.parametrize(
+    ("stretches", "why"),
+    [
+        ([[0, 1], [0.5, 1.5]], "the stretch from 0.000 to 1.000 s overlaps"),
+        ([[1.5, 1]], "the stretch from 1.500 to 1.000 s must end after its start"),
+        ([[-0.5, 1]], "the stretch from -0.500"),
+        ([[1.0001, 1.0004]], "the stretch from 1.000 to 1.000 s must end after its start"),
+        ([[1, 2.5]], "a stretch ends at 2.500 s, but the match ends at 2.000 s"),
+    ],
+)
+def test_impossible_stretches_are_refused_and_change_nothing(data, match_file, stretches, why):
+    _, client = serve_match(data, match_file)
+    mark(client, [[0, 0.5]], kind="unknown")
+    before = everything(data)
+    told = mark(client, stretches, [[0, 0.5]], kind="unknown")
+    assert told.status_code == 500 and why in told.json()["error"]
+    assert everything(data) == before
+
+
+def test_stretches_edited_meanwhile_are_kept_and_returned(data, match_file):
+    _, client = serve_match(data, match_file)
+    write_unknown(data, "1.000,3600.000\n")
+    told = mark(client, [[0, 0.75]], kind="unknown").json()
+    assert told == {"time": "", "marks": [[1.0, 2.0]]}
+    assert table_of(data, "unknown") == "start_sec,end_sec\n1.000,3600.000\n"
+
+
+def test_an_invalid_table_of_stretches_is_an_error_that_names_it(data, match_file):
+    write_unknown(data, "1,2\n1.5,3\n")
+    with pytest.raises(UserError, match="unknown/final.csv: the stretch from 1.000 to 2.000 s"):
+        serve_match(data, match_file)
+
+
+def test_a_stretch_beyond_the_film_is_shown_to_its_end_and_survives_other_changes(data, match_file):
+    write_unknown(data, "1.500,36000.000\n36001.000,36002.000\n")
+    _, client = serve_match(data, match_file)
+    assert shown(client)["unknown"] == [[1.5, 2.0]]
+    told = mark(client, [[0, 0.5], [1.5, 2]], [[1.5, 2]], kind="unknown").json()
+    assert told["marks"] == [[0, 0.5], [1.5, 2.0]] == shown(client)["unknown"]
+    after = "1.500,36000.000\n36001.000,36002.000\n"
+    assert table_of(data, "unknown") == "start_sec,end_sec\n0.000,0.500\n" + after
+    moved = mark(client, [[0, 0.5], [1.75, 2]], told["marks"], kind="unknown").json()
+    assert "1.750,36000.000\n" in table_of(data, "unknown")  # only its start was moved
+    shorter = mark(client, [[1.75, 1.9]], moved["marks"], kind="unknown").json()
+    assert shorter["marks"] == [[1.75, 1.9]]
+    rows = "1.750,1.900\n36001.000,36002.000\n"
+    assert table_of(data, "unknown") == "start_sec,end_sec\n" + rows
+    assert undo(client) == {"kind": "unknown", "marks": [[0, 0.5], [1.75, 2.0]]}
+    assert "1.750,36000.000\n" in table_of(data, "unknown")
+
+
+def test_a_stretch_beyond_the_film_can_be_deleted(data, match_file):
+    write_unknown(data, "1.500,36000.000\n")
+    _, client = serve_match(data, match_file)
+    assert mark(client, [], [[1.5, 2]], kind="unknown").json()["marks"] == []
+    assert table_of(data, "unknown") == "start_sec,end_sec\n"
+    assert mark(client, [[1.25, 2]], kind="unknown").json()["marks"] == [[1.25, 2.0]]
+    assert table_of(data, "unknown") == "start_sec,end_sec\n1.250,2.000\n"
 
 
 def test_a_full_disk_keeps_the_marks(data, match_file, monkeypatch):
@@ -319,11 +448,10 @@ def test_proposals_that_a_mark_overlaps_are_not_shown(data, match_file, tmp_path
     table = tmp_path / "found.csv"
     table.write_text("start_sec,end_sec\n0,0.25\n0.5,0.75\n1,1.5\n1.75,2\n")
     _, client = serve_match(data, match_file, table)
-    proposals = client.get("/match").json()["proposals"]
-    assert proposals == [[0, 0.25], [0.5, 0.75], [1, 1.5], [1.75, 2]]
+    assert shown(client)["proposal"] == [[0, 0.25], [0.5, 0.75], [1, 1.5], [1.75, 2]]
     mark(client, [[0.25, 0.5], [0.625, 0.875], [1.125, 1.25]])
-    told = client.get("/match").json()
-    assert told["proposals"] == [[0, 0.25], [1.75, 2]] and len(told["marks"]) == 3
+    told = shown(client)
+    assert told["proposal"] == [[0, 0.25], [1.75, 2]] and len(told["rally"]) == 3
     assert table_of(data).count("\n") == 4
 
 

@@ -29,7 +29,7 @@ def on_screen(start_sec):
 
 def plan_video(video, data, split, settings):
     """Does what --dry-run does, and raises its problem."""
-    [plan] = batch.plan_all([(split, str(video))], data, settings, None)
+    [plan] = batch.plan_all([(split, str(video))], data, lambda _: settings, None)
     if plan.problem:
         raise UserError(plan.problem)
 

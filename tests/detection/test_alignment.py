@@ -56,6 +56,12 @@ def test_unknown_stretches_and_damage_do_not_count():
     assert best_shift(TIMES, probs, truth).sec == pytest.approx(3.0, abs=0.11)
 
 
+def test_a_match_shorter_than_the_largest_shift_is_checked_too():
+    times_sec = np.arange(0, 6, 4 / 30)
+    probs = np.where((times_sec >= 2.4) & (times_sec < 4), 0.9, 0.1)
+    assert best_shift(times_sec, probs, Truth([(1.0, 2.6)])).sec == pytest.approx(1.4, abs=0.11)
+
+
 def test_without_a_rally_or_a_probability_there_is_no_shift():
     assert best_shift(TIMES, probs_of(RALLIES), Truth([])) is None
     assert best_shift(TIMES, np.full(len(TIMES), np.nan), Truth(RALLIES)) is None

@@ -20,6 +20,7 @@ from experiments import setting as setting_module
 from experiments.leave_one_out import leave_one_out
 from experiments.setting import Setting
 from experiments.summary import mean_interval
+from importing import imported
 from marked_data import RALLIES, make_fitting_quick, stand_in, write_marked
 from model import RES_LSTM, save_model
 
@@ -121,8 +122,12 @@ def test_the_command_prints_and_saves_everything_and_leaves_the_model_as_it_was(
 
 
 def test_by_group_holds_out_the_matches_of_a_group_together(setting, capsys):
-    rows = ["name,group", "heat,paris", "opener,paris", "semi,odense"]
-    (setting.data_dir / "imported.csv").write_text("\n".join(rows) + "\n")
+    groups = {"heat": "paris", "opener": "paris", "semi": "odense"}
+    none = dict.fromkeys(imported.COLUMNS, "")
+    records = [
+        imported.Record(**none | {"name": n, "match": n, "group": g}) for n, g in groups.items()
+    ]
+    imported.write_imported(setting.data_dir, records)
     assert run(setting, "--leave-one-out", "--by", "group") == 0
     result = json.loads((setting.model.parent / "leave_one_out_by_group.json").read_text())
     held_out = [fold["held_out"] for fold in result["folds"]]

@@ -289,6 +289,21 @@ def test_a_video_in_two_sets_is_imported_once(data, labels, tmp_path, capsys):
         assert "the same video as ShuttleSet A_Finals" in capsys.readouterr().out
 
 
+def test_a_set_that_is_given_twice_is_imported_once(data, labels, capsys):
+    run_import(data, labels, labels.parent)
+    assert capsys.readouterr().out.count("the same match as above") == 2
+    assert len(lines(data)) == 3
+
+
+def test_a_recorded_address_counts_for_more_than_a_film_that_appears(data, labels22):
+    run_import(data, labels22, options=["--address", "ShuttleSet22/1", address(ID_C)])
+    (data / "videos").mkdir()
+    (data / "videos" / "Long_match___name.mp4").write_bytes(b"film")
+    before = contents(data)
+    run_import(data, labels22)
+    assert contents(data) == before
+
+
 def test_lines_of_videos_csv_stay_byte_for_byte(data, labels):
     before = b"\xef\xbb\xbfnote,video,split\r\n,  https://youtu.be/" + ID_A.encode() + b" ,test"
     (data / "videos.csv").write_bytes(before)

@@ -56,7 +56,9 @@ def test_a_row_without_video_and_a_video_in_two_groups_are_refused(table):
 
 def test_a_folder_in_no_known_format_is_refused(table, tmp_path):
     table.write_text("sequence,label\nseq_00001,1\n")
-    for path in (table, table.parent):
+    film = tmp_path / "film.mp4"
+    film.write_bytes(bytes(5000))
+    for path in (table, table.parent, film):
         with pytest.raises(UserError, match="holds no labels in a known format"):
             list_matches([path])
     with pytest.raises(UserError, match="no such folder"):
