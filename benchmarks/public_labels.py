@@ -7,7 +7,7 @@ stroke, draws SYNTHETIC films to their times, imports the cut tables (labeling.p
 holds out one match in turn. Of each group it takes the match with the most rallies, of those in
 which at least a tenth of the time is unknown. There the films show play of which the marks know
 nothing: where the tables say that something was played, strokes of unknown type included. With
---work, films and features are kept for the next run. It takes 20 minutes on 2 plain cores.
+--work, films and features are kept for the next run. It takes half an hour on 2 busy cores.
 """
 
 import argparse
