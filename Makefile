@@ -3,11 +3,11 @@ BIN := .venv/bin
 STAMP := .venv/installed
 TEST_STAMP := .venv/installed-for-tests
 
-.PHONY: help run notebook test test-cluster lint bench bench-extraction bench-growth bench-scaling bench-collecting bench-damage bench-labeling bench-detecting bench-real label detect clean
+.PHONY: help run notebook test test-cluster lint bench bench-extraction bench-growth bench-scaling bench-collecting bench-damage bench-labeling bench-detecting bench-public-labels bench-real label detect clean
 .DEFAULT_GOAL := help
 
 help:  ## List these targets
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 21
 
 $(STAMP): requirements.txt
 	$(PYTHON) -m venv --clear .venv
@@ -68,6 +68,9 @@ bench-labeling: $(TEST_STAMP)  ## Time the labelling page in Chromium
 
 bench-detecting: $(STAMP)  ## Measure detection on synthetic matches
 	$(BIN)/python benchmarks/detecting.py $(ARGS)
+
+bench-public-labels: $(STAMP)  ## Detect in films with real times (ARGS="--annotations DIR")
+	$(BIN)/python benchmarks/public_labels.py $(ARGS)
 
 bench-real: $(STAMP)  ## Measure detection on real clips (ARGS="--data FOLDER")
 	$(BIN)/python benchmarks/real.py $(ARGS)

@@ -96,7 +96,7 @@ def _videos(split: str) -> list[str]:
 
 
 def draw_matches(jobs: list[tuple]) -> None:
-    """Draws the missing ones of (path, seed, duration_sec[, fps]), one process per core."""
+    """Draws the missing ones of (path, seed, duration_sec[, fps[, rallies]]), a process a core."""
     missing = sorted((job for job in jobs if not job[0].exists()), key=lambda job: -job[2])
     for job in missing:
         job[0].parent.mkdir(parents=True, exist_ok=True)

@@ -161,12 +161,14 @@ def draw_match(
     seed: int,
     duration_sec: float = 120.0,
     fps: float | None = None,
+    rallies: list[tuple[float, float]] | None = None,
     progress: bool = False,
 ) -> list[Scene]:
     """Writes a match (.mp4), its true rallies (.csv) and points (.points.csv); returns its scenes.
 
-    fps None picks one of FRAME_RATES by the seed. Each file appears complete or not at all, and the
-    video last. Raises UserError if a file cannot be written.
+    fps None picks one of FRAME_RATES by the seed. rallies, (start_sec, end_sec) each, are drawn by
+    the seed unless given. Each file appears complete or not at all, and the video last. Raises
+    UserError if a file cannot be written, and ValueError as write_script does.
     """
     path, rng = Path(path), np.random.default_rng([seed, 1])
     if not path.parent.is_dir():
@@ -177,7 +179,8 @@ def draw_match(
     if fps is not None:  # 29.97 means 30000/1001
         near = [known for known in FRAME_RATES if abs(known - fps) < 0.005]
         rate = near[0] if near else Fraction(fps).limit_denominator(1001)
-    script, look = write_script(seed, duration_sec), draw_look(np.random.default_rng([seed, 2]))
+    script = write_script(seed, duration_sec, rallies)
+    look = draw_look(np.random.default_rng([seed, 2]))
     sound = make_sound(script, duration_sec, rng)
     noise = rng.normal(0, rng.uniform(0.4, 2.0), (2, HEIGHT + 64, WIDTH + 64))
     grain = np.uint8(np.clip(noise, 0, 255))
