@@ -11,14 +11,19 @@ the metrics. Imports no torch.
 import json
 import math
 import os
+from dataclasses import asdict
 from pathlib import Path
 
-from annotation.ground_truth import read_truth
+import numpy as np
+import pandas as pd
+
+from annotation.ground_truth import Truth, read_truth
 from annotation.match_marks import match_name, read_marks
+from detection.alignment import Shift, best_shift, warn_of_shift
 from detection.evaluation_tables import print_evaluation
 from detection.records import SUFFIX, is_corrected, read_record
 from detection.segment_metrics import measure_match, summarise
-from files import UserError, write_whole
+from files import UserError, read_table, write_whole
 
 NO_TRUTH = (".log.csv", ".points.csv")  # tables that hold no rallies
 BEYOND_SEC = 1.0  # how far a true rally may end after the duration in rallies.json
@@ -88,8 +93,9 @@ def read_speed(path: Path) -> dict:
 def evaluate_folders(predicted: Path, truth: Path) -> dict:
     """Measures the predictions of all matches that also have ground truth. The result fits JSON.
 
-    - matches: {name: measure_match(...)}, with duration_from, times_real_time, peak_rss_mb, and
-      corrected: whether a person changed the detected table, as far as rallies.json can tell.
+    - matches: {name: measure_match(...)}, with duration_from, times_real_time, peak_rss_mb;
+      corrected: whether a person changed the detected table, as far as rallies.json can tell;
+      shift: the alignment.Shift at which the probabilities fit the ground truth best, or None.
     - pooled, mean, worst, empty: see summarise.
     - median_edges: start_sec and end_sec, the median absolute errors of all pairs.
     - speed: times_real_time of all matches that record it taken together, the highest peak_rss_mb,
@@ -144,6 +150,9 @@ def run_evaluation(predicted: Path, truth: Path, json_path: Path | None = None) 
     """
     result = evaluate_folders(predicted, truth)
     print_evaluation(result)
+    for name, match in result["matches"].items():
+        if match["shift"]:
+            warn_of_shift(name, Shift(**match["shift"]))
     if json_path is not None:
         write_whole(json_path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
         print(f"saved all figures to {json_path}")
@@ -172,7 +181,21 @@ def _evaluate_match(table: Path, true_table: Path) -> dict:
         "times_real_time": record.get("times_real_time"),
         "peak_rss_mb": record.get("peak_rss_mb"),
         "corrected": bool(record.get("written_sha256")) and is_corrected(table.parent, record),
+        "shift": _find_shift(table, truth),
     }
+
+
+def _find_shift(table: Path, truth: Truth) -> dict | None:
+    """Returns the best shift of the ground truth against the probabilities beside rallies.csv."""
+    path = table.with_name("probabilities.csv")
+    if table.name != "rallies.csv" or not path.exists():
+        return None
+    columns = read_table(path, ("time_sec", "probability")).apply(pd.to_numeric, errors="coerce")
+    times_sec, probs = columns.to_numpy(float).T
+    if np.isnan(times_sec).any():
+        raise UserError(f"{path} is damaged; detect the match again")
+    shift = best_shift(times_sec, probs, truth) if len(probs) > 1 else None
+    return shift and asdict(shift)
 
 
 def _speed(matches: list[dict]) -> dict:

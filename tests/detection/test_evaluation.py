@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -325,3 +326,19 @@ def test_columns_are_aligned(folders, capsys):
     table = lines[2:7]
     assert table[0].startswith("match ") and table[-1].startswith("pooled ")
     assert len({len(line) for line in table}) == 1
+
+
+def test_marks_that_are_shifted_against_the_probabilities_are_said(tmp_path, capsys):
+    found = [(20.0, 28.0), (50.0, 59.0), (80.0, 86.0)]
+    table = write_detected(tmp_path / "found" / "final_rallies", found)
+    times = [k * 0.2 for k in range(500)]
+    sure = [0.9 if any(s <= sec < e for s, e in found) else 0.05 for sec in times]
+    rows = [f"{sec:.1f},{prob}" for sec, prob in zip(times, sure, strict=True)]
+    table.with_name("probabilities.csv").write_text("\n".join(["time_sec,probability", *rows, ""]))
+    write_marks(tmp_path / "truth" / "final.csv", [(s - 3, e - 3) for s, e in found])
+    assert run_evaluation(tmp_path / "found", tmp_path / "truth") == 0
+    told = capsys.readouterr().out
+    assert re.search(r"the marks of final seem (2\.9|3\.0) s too early for this film", told)
+    write_marks(tmp_path / "truth" / "final.csv", found)
+    run_evaluation(tmp_path / "found", tmp_path / "truth")
+    assert "warning" not in capsys.readouterr().out
