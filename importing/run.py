@@ -13,7 +13,7 @@ import pandas as pd
 from annotation.ground_truth import inside_sec
 from annotation.match_marks import marks_path
 from cli import count_of
-from files import SPLITS
+from files import SPLITS, one_writer
 from importing.imported import (
     Record,
     add_videos,
@@ -37,9 +37,12 @@ def import_labels(
     addresses are (match, YouTube address) pairs. Raises UserError as make_plan does, and if a table
     cannot be written.
     """
-    plan = make_plan(folders, data_dir, addresses)
-    if not dry_run:
-        carry_out(plan, data_dir)
+    if dry_run:
+        plan = make_plan(folders, data_dir, addresses)
+    else:
+        with one_writer(data_dir, ".import.lock"):  # a second import waits, and finds it all done
+            plan = make_plan(folders, data_dir, addresses)
+            carry_out(plan, data_dir)
     print_plan(plan, data_dir)
     return 0 if any(not one.left_out for one in plan.matches) else 1
 

@@ -1,6 +1,10 @@
 """labeling.py --import over SYNTHETIC tables: what it writes, keeps, refuses and prints."""
 
 import csv
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 from published import address, play, write_badminton_db, write_set
@@ -14,6 +18,7 @@ from importing import imported, run
 from importing.imported import read_groups
 from labeling import main
 
+REPO = Path(__file__).resolve().parents[2]
 ID_A, ID_B, ID_C = "aaaaaaaaaaa", "bbbbbbbbbbb", "ccccccccccc"
 A = {"name": "A_Finals", "url": address(ID_A)}
 B = {"name": "B_Finals", "url": address(ID_B), "tournament": "KOREA OPEN 2019", "when": (2019, 9)}
@@ -166,6 +171,32 @@ def everything(data):
     """What an import leaves, without times, logs and locks."""
     files = [path for path in data.rglob("*.csv") if not path.name.endswith(".log.csv")]
     return {path.relative_to(data): path.read_bytes() for path in files}
+
+
+def test_two_imports_at_once_list_each_video_once(data, labels, monkeypatch):
+    """The second one waits for the first, even if that has planned already."""
+    planned, finish = threading.Event(), threading.Event()
+
+    def plan_and_wait(*arguments):
+        plan = make_plan(*arguments)
+        planned.set()
+        assert finish.wait(20)
+        return plan
+
+    make_plan = run.make_plan
+    monkeypatch.setattr(run, "make_plan", plan_and_wait)
+    first = threading.Thread(target=run_import, args=(data, labels))
+    first.start()
+    assert planned.wait(20)
+    command = [sys.executable, "labeling.py", "--import", str(labels), "--data", str(data)]
+    second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=REPO)
+    try:
+        assert "another process is writing" in second.stderr.readline()
+    finally:
+        finish.set()
+        first.join()
+    assert second.wait(60) == 0
+    assert len(lines(data)) == len(set(lines(data))) == 3
 
 
 @pytest.mark.parametrize("before", ["nothing", "an older import"])
