@@ -299,7 +299,7 @@ def test_marks_of_both_names_stay_where_they_are(data, labels22, capsys):
 def test_an_address_that_cannot_be_used_is_refused(data, labels22, given, why):
     with pytest.raises(UserError, match=why):
         run_import(data, labels22, options=["--address", *given])
-    assert list(data.iterdir()) == []
+    assert contents(data) == {}
 
 
 def test_an_address_is_refused_where_the_film_is_there(data, labels22):
@@ -382,7 +382,7 @@ def test_a_match_with_bad_tables_is_left_out_with_the_reason(data, labels, capsy
 
 def test_the_exit_code_is_1_if_nothing_could_be_imported(data, tmp_path):
     assert run_import(data, write_set(tmp_path / "set", {"name": "A_Trim"})) == 1
-    assert list(data.iterdir()) == []
+    assert contents(data) == {}
 
 
 def test_the_table_says_what_is_known(data, tmp_path, capsys):
