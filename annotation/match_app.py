@@ -202,7 +202,7 @@ def take_marks(match: Match, body: dict) -> dict:
     path = unknown_path(match.marks_path)
     stored = read_marks(path, what=WHAT[kind])
     marks, seen = (stretches_stored(match, shown, stored) for shown in (marks, seen))
-    time, now = save_marks(path, marks, seen, math.inf, WHAT[kind])
+    time, now = save_marks(path, marks, seen, math.inf, what=WHAT[kind])
     return {"time": time, "marks": stretches_shown(match, now)}
 
 

@@ -97,15 +97,15 @@ def save_marks(
     marks: Marks,
     seen: Marks,
     duration_sec: float,
+    *,
     kind: str = "label",
     what: str = "rally",
 ) -> tuple[str, Marks]:
     """Replaces the marks seen by new ones; returns (time of the change, the marks now).
 
-    `kind` is what the log calls the change, `what` what messages call a mark.
-
-    If another program has changed the table since, nothing is saved and the time is "". Raises
-    UserError for marks that check_marks refuses, and if they cannot be saved.
+    `kind` is what the log calls the change, `what` what messages call a mark. If another program
+    has changed the table since, nothing is saved and the time is "". Raises UserError for marks
+    that check_marks refuses, and if they cannot be saved.
     """
     marks = sorted((round(start, 3), round(end, 3)) for start, end in marks)
     check_marks(marks, duration_sec, what)
