@@ -39,23 +39,27 @@ def read_truth(marks_table: Path, duration_sec: float = float("inf")) -> Truth:
     return Truth(rallies, without(stretches, [*rallies, *after]))
 
 
-def known_parts(predicted: Marks, truth: Truth) -> Marks:
-    """The predicted rallies as far as anything is known there, in order.
+def that_count(predicted: Marks, truth: Truth) -> Marks:
+    """The predicted rallies without those of which the ground truth cannot say anything.
 
-    The unknown part of a prediction is cut off. Of what is left, the parts that share time with a
-    true rally stay. If there is none, the prediction stays as its longest known part, but only if
-    it lies in known time for the most part: then it is a false positive.
+    These lie in unknown stretches altogether, or for the most part and touch no true rally.
     """
     if not truth.unknown:
         return predicted
-    parts = []
-    for start, end in sorted(predicted):
-        known = without([(start, end)], truth.unknown)
-        hits = [(s, e) for s, e in known if inside_sec(s, e, truth.rallies) > 0]
-        most = inside_sec(start, end, known) > (end - start) / 2
-        longest = max(known, key=lambda part: part[1] - part[0], default=None)
-        parts += hits or ([longest] if most else [])
-    return parts
+    kept = []
+    for start, end in predicted:
+        known_sec = end - start - inside_sec(start, end, truth.unknown)
+        hits = inside_sec(start, end, truth.rallies) > 0
+        if hits or known_sec > max((end - start) / 2, 0.0005):
+            kept.append((start, end))
+    return kept
+
+
+def on_known_clock(spans: Marks, unknown: Marks) -> Marks:
+    """The spans on a clock that stands still in unknown stretches: only known time has length."""
+    if not unknown:
+        return spans
+    return [tuple(sec - inside_sec(0.0, sec, unknown) for sec in span) for span in spans]
 
 
 def without(spans: Marks, holes: Marks) -> Marks:

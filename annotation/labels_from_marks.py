@@ -86,6 +86,21 @@ def label_from_matches(
     return results
 
 
+def unknown_sequences(split_dir: Path) -> set[str]:
+    """The sequences of a split that touch an unknown stretch of their match: they need no label."""
+    data_dir, unknown = split_dir.parent, set()
+    if not list_tables(data_dir) or (sources := read_sources(split_dir)).empty:
+        return unknown
+    for match in _collected_matches(data_dir, None, {split_dir.name: sources}):
+        for row in sources[sources["video"].map(video_key) == match.key].itertuples():
+            frames = count_frames(split_dir / "sequences" / row.sequence)
+            start_sec = float(row.start_sec)
+            end_sec = start_sec + frames / float(row.fps)
+            if inside_sec(start_sec, end_sec, match.truth.unknown) > TOUCHES_SEC:
+                unknown.add(row.sequence)
+    return unknown
+
+
 def _collected_matches(
     data_dir: Path, video: str | None, sources: dict[str, pd.DataFrame]
 ) -> list[MarkedMatch]:

@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from annotation.labels import COLUMNS, LABELS
+from annotation.labels_from_marks import unknown_sequences
 from files import UserError, labels_path, read_table
 from media.frames import FrameError, count_frames, decode_frames, read_bytes, sequence_folders
 
@@ -98,10 +99,14 @@ def check_split(split_dir: Path, seq_frames: int, allow_unlabelled: bool, deep: 
     listed = set(table["sequence"])
     report(f"rows of {csv.name} without a folder", sorted(listed - folders))
     if not allow_unlabelled:
+        try:
+            need_none = unknown_sequences(split_dir)
+        except UserError as error:
+            return SplitCheck(empty, [*problems, str(error)])
         report(
             f"without a label (add a row to {csv.name} for each, or skip them with "
             "allow_unlabelled = True or --allow-unlabelled)",
-            sorted(folders - listed),
+            sorted(folders - listed - need_none),
         )
     prints: dict[str, list[str]] = {}
     damaged = []

@@ -70,7 +70,7 @@ def warn_of_shift(video: str | Path, shift: Shift | None) -> None:
         print(
             f"warning: the marks of {video} seem {abs(shift.sec):.1f} s too "
             f"{'early' if shift.sec > 0 else 'late'} for this film; look at it, then move them: "
-            f"python labeling.py --match {shlex.quote(str(video))} --shift {shift.sec:+.1f}"
+            f"python labeling.py --match={shlex.quote(str(video))} --shift {shift.sec:+.1f}"
         )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from annotation.ground_truth import Truth, known_parts
+from annotation.ground_truth import Truth, on_known_clock, that_count
 from annotation.match_marks import Marks
 from detection.segment_metrics import edge_errors, pairs_at
 from files import UserError
@@ -185,11 +185,12 @@ def score(matches: list[Scored], decoding: Decoding) -> float:
     """
     scores = []
     for times_sec, probs, truth, duration_sec in matches:
-        predicted = known_parts(to_marks(decode(times_sec, probs, decoding, duration_sec)), truth)
+        predicted = that_count(to_marks(decode(times_sec, probs, decoding, duration_sec)), truth)
         if not truth.rallies:
             scores.append(float(not predicted))
             continue
-        pairs = {iou: pairs_at(predicted, truth.rallies, iou) for iou in (0.5, 0.7)}
+        clocked = [on_known_clock(marks, truth.unknown) for marks in (predicted, truth.rallies)]
+        pairs = {iou: pairs_at(*clocked, iou) for iou in (0.5, 0.7)}
         f1 = [2 * len(pair) / (len(predicted) + len(truth.rallies)) for pair in pairs.values()]
         errors = np.abs(sum(edge_errors(predicted, truth, pairs[0.5]).values(), []))
         scores.append(np.mean(f1) - 0.1 * (np.mean(errors) if len(errors) else 1.0))

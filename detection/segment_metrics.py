@@ -3,8 +3,8 @@
 measured = measure_match(predicted, truth, duration_sec)         # one match
 summary = summarise({"final": measured, "semifinal": other})     # pooled, mean and worst match
 
-Unknown stretches of the ground truth count neither for nor against: predictions are cut off there,
-samples are left out, and so are the errors of edges at which an unknown stretch lies.
+Unknown stretches of the ground truth count neither for nor against: lengths and overlaps are of
+known time only, samples are left out, and so are the errors of edges at which such a stretch lies.
 
 Undefined values are None, never NaN: precision without predictions, recall without true rallies, F1
 without either, edge errors without pairs. F1 is 0 if only one side is empty. Imports no torch.
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from annotation.ground_truth import Truth, inside_sec, known_parts
+from annotation.ground_truth import Truth, inside_sec, on_known_clock, that_count
 from annotation.match_marks import Marks
 
 THRESHOLDS = ("0.3", "0.5", "0.7")  # of IoU, as keys of the results
@@ -122,14 +122,15 @@ def measure_match(predicted: Marks, truth: Truth, duration_sec: float) -> dict:
     - time: make_scores and accuracy of samples at the centres of bins of 0.1 s up to duration_sec.
     - rules: make_scores by the rules of other projects.
     """
-    predicted, rallies = known_parts(predicted, truth), truth.rallies
+    everything, counted = predicted, that_count(predicted, truth)
+    predicted, rallies = (on_known_clock(m, truth.unknown) for m in (counted, truth.rallies))
     iou = {name: pairs_at(predicted, rallies, float(name)) for name in THRESHOLDS}
     number = (len(predicted), len(rallies))
     shared, hits = overlap_matrix(predicted, rallies), chien_fang_hits(predicted, rallies)
     hitting, hit = (int(hits.any(axis=axis).sum()) for axis in (1, 0))
     inside = (shared >= _lengths(predicted)[:, None] / 2 - TINY).sum(axis=0)  # (T,) pieces
     covered = (shared >= _lengths(rallies)[None, :] / 2 - TINY).sum(axis=1)  # (P,) true rallies
-    errors = edge_errors(predicted, truth, iou["0.5"])
+    errors = edge_errors(counted, truth, iou["0.5"])
     return {
         "duration_sec": duration_sec,
         "unknown_sec": inside_sec(0.0, duration_sec, truth.unknown),
@@ -141,7 +142,7 @@ def measure_match(predicted: Marks, truth: Truth, duration_sec: float) -> dict:
         "by_length": _measure_lengths(predicted, rallies, iou["0.5"]),
         "edges": {edge: measure_edges(values) for edge, values in errors.items()},
         "errors": errors,
-        "time": _measure_time(predicted, truth, duration_sec),
+        "time": _measure_time(everything, truth, duration_sec),
         "splits": int(np.maximum(inside - 1, 0).sum()),
         "merges": int(np.maximum(covered - 1, 0).sum()),
         "rules": {

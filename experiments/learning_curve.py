@@ -21,11 +21,15 @@ def learning_curve(setting: Setting, sizes: list[int], seeds: list[int]) -> dict
     does.
     """
     prepared = prepare(setting)
-    jobs, size_of = [], {}
-    for seed in seeds:
-        for size, fold in learning_curve_folds(prepared.units, sizes, seed).items():
-            jobs.append(Job(fold, seed))
-            size_of[jobs[-1]] = size
+    folds = {seed: learning_curve_folds(prepared.units, sizes, seed) for seed in seeds}
+    possible = set.intersection(*map(set, folds.values()))  # by group, seeds differ in their sizes
+    size_of = {
+        Job(fold, seed): size
+        for seed, by_size in folds.items()
+        for size, fold in by_size.items()
+        if size in possible
+    }
+    jobs = list(size_of)
     check_folds([job.fold for job in jobs], prepared.matches)
     results = {size: [] for size in sorted(set(size_of.values()))}
     for job, outcomes in run_all(prepared, jobs):

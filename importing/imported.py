@@ -67,13 +67,13 @@ def sha256_of(marks: Marks) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def is_changed_by_hand(rallies: Path, truth: Truth, record: Record | None) -> bool:
-    """Whether the tables of a match hold what neither the last import nor this one wrote.
+def is_changed_by_hand(tables: tuple[Path, Path], truth: Truth, record: Record | None) -> bool:
+    """Whether the tables of rallies and of unknown stretches hold what no import wrote.
 
     Each table is compared on its own, because an import may have been killed between the two.
     """
     recorded = (record.rallies_sha256, record.unknown_sha256) if record else ("", "")
-    tables, new = (rallies, unknown_path(rallies)), (truth.rallies, truth.unknown)
+    new = (truth.rallies, truth.unknown)
     return any(
         table.exists() and sha256_of(read_marks(table)) not in (its_hash, sha256_of(marks))
         for table, marks, its_hash in zip(tables, new, recorded, strict=True)

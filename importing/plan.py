@@ -136,9 +136,9 @@ def _plan(one: Planned, record: Record | None, listed: SplitIndex, data_dir: Pat
     if old != one.name and any(here.exists() and there.exists() for here, there in moved):
         kept = f"there are marks of {one.name} too"
         one = replace(one, name=old, address=record.address)
-    on_disk = old if marks_path(data_dir, old).exists() else one.name
-    if not kept and is_changed_by_hand(marks_path(data_dir, on_disk), labels.truth, record):
-        kept = "changed since its import" if record else "marked by hand"
+    _, unknown, _, rallies = (here if here.exists() else there for here, there in moved)
+    if not kept and is_changed_by_hand((rallies, unknown), labels.truth, record):
+        kept = "changed since its import" if record and record.rallies_sha256 else "marked by hand"
     video = one.address or (video_name(one.film, data_dir) if one.film else "")
     return replace(
         one,
@@ -147,12 +147,12 @@ def _plan(one: Planned, record: Record | None, listed: SplitIndex, data_dir: Pat
         old_name=old if any(here.exists() for here, _ in moved) and old != one.name else "",
         video=video,
         is_listed=bool(video) and video_key(video) in listed.split_by_key,
-        record=None if kept and not record else _record(one, labels, record if kept else None),
+        record=_record(one, labels, record, bool(kept)),
     )
 
 
-def _record(one: Planned, labels: Labels, before: Record | None) -> Record:
-    """The match's line of imported.csv, without a split; what is kept keeps its hashes."""
+def _record(one: Planned, labels: Labels, before: Record | None, kept: bool) -> Record:
+    """The match's line of imported.csv, without a split; what is kept keeps its hashes, if any."""
     truth = labels.truth
     new = Record(
         name=one.name,
@@ -165,7 +165,11 @@ def _record(one: Planned, labels: Labels, before: Record | None) -> Record:
         rallies_sha256=sha256_of(truth.rallies),
         unknown_sha256=sha256_of(truth.unknown),
     )
-    return replace(before, name=one.name, address=one.address, group=new.group) if before else new
+    if not kept:
+        return new
+    if before:
+        return replace(before, name=one.name, address=one.address, group=new.group)
+    return replace(new, rallies_sha256="", unknown_sha256="")
 
 
 def _with_splits(

@@ -7,8 +7,14 @@ from annotation import labels_from_marks
 from annotation.change_log import log_path, read_changes
 from annotation.ground_truth import inside_sec, unknown_path
 from annotation.labels import Answer, read_labels, save_labels, undo
-from annotation.labels_from_marks import MatchLabels, label_from_matches, label_of
+from annotation.labels_from_marks import (
+    MatchLabels,
+    label_from_matches,
+    label_of,
+    unknown_sequences,
+)
 from annotation.match_marks import marks_path, match_name, read_marks, save_marks
+from annotation.split_check import check_split
 from collection.sources import watch_address
 from files import UserError, labels_path
 
@@ -111,6 +117,20 @@ def test_a_sequence_that_touches_an_unknown_stretch_gets_no_label_and_is_listed(
     [found] = label_from_matches(root)
     assert found.unknown == names[2:5]
     assert read_labels(root / "train") == dict(zip([*names[:2], *names[5:]], "0001", strict=True))
+
+
+def test_sequences_of_unknown_stretches_need_no_label(root):
+    """Else nobody could train on what was labelled from marks."""
+    names = collect(root, "final.mp4", ["0", "12", "31", "33"])
+    mark(root, "final", (10, 20))
+    mark_unknown(root, "final", (30, 40))
+    label_from_matches(root)
+    assert unknown_sequences(root / "train") == set(names[2:])
+    told = check_split(root / "train", 30, allow_unlabelled=False, deep=False).problems
+    assert not any("without a label" in problem for problem in told)
+    mark_unknown(root, "final", (32.5, 40))
+    told = check_split(root / "train", 30, allow_unlabelled=False, deep=False).problems
+    assert any("without a label" in problem and names[2] in problem for problem in told)
 
 
 def test_a_rally_inside_an_unknown_stretch_is_known(root):

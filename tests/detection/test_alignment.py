@@ -30,7 +30,7 @@ def test_marks_that_were_shifted_on_purpose_are_found_to_a_tenth_of_a_second(by,
     told = capsys.readouterr().out
     side = "early" if by > 0 else "late"
     assert f"s too {side} for this film" in told
-    assert f"labeling.py --match final --shift {shift.sec:+.1f}" in told
+    assert f"labeling.py --match=final --shift {shift.sec:+.1f}" in told
 
 
 @pytest.mark.parametrize("by", [0.0, 0.3, -0.4])

@@ -127,6 +127,17 @@ def test_no_step_of_an_unknown_stretch_counts_in_either_loss():
     assert fit_head(everywhere, everywhere, SMALL, max_epochs=2)[1] != history
 
 
+def test_whatever_the_marks_say_where_features_are_unknown_the_head_is_the_same():
+    features, marks = match_of(1)
+    features[225:338] = float("nan")  # 30 to 45 s
+    known = [(s, e) for s, e in marks if e < 30 or s > 45]
+    fits = []
+    for inside in ([], [(33.0, 41.0)]):
+        match = (steps_in_memory(features), Truth(sorted(known + inside)))
+        fits.append(fit_head([match], [match], SMALL, max_epochs=2)[1])
+    assert fits[0] == fits[1]
+
+
 def test_a_match_shorter_than_a_crop_trains_the_head():
     short = labelled(3, steps=CROP_STEPS // 2)
     _, history = fit_head([short], [labelled(2)], SMALL, max_epochs=2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from annotation.ground_truth import Truth, known_parts
+from annotation.ground_truth import Truth, that_count
 from detection.decoding import Decoding, score
 from detection.evaluation import evaluate_folders
 from detection.evaluation_tables import print_evaluation
@@ -19,25 +19,42 @@ def test_a_prediction_inside_an_unknown_stretch_does_not_count():
     assert without_it["iou"]["0.5"]["f1"] == 1.0
 
 
-def test_a_prediction_that_begins_or_ends_in_an_unknown_stretch_is_cut_there():
-    measured = measure_match([(4.0, 20), (40, 58)], TRUTH, 100.0)
+def test_what_a_prediction_covers_of_an_unknown_stretch_has_no_length():
+    measured = measure_match([(5.0, 20), (40, 60)], TRUTH, 100.0)
     assert measured["iou"]["0.7"]["f1"] == 1.0
-    assert measured["predicted"] == 2  # what is left before 5 s is no prediction of its own
+    assert measured["predicted"] == 2
 
 
 @pytest.mark.parametrize(
     ("predicted", "left"),
     [
-        ([(62, 73)], [(62, 70)]),  # mostly in known time: a false positive
+        ([(62, 73)], [(62, 73)]),  # mostly in known time: a false positive
         ([(66, 79)], []),  # mostly unknown
-        ([(60, 90)], [(60, 70)]),  # the longest known part; of equal ones the first
-        ([(12, 45)], [(12, 45)]),  # touches no unknown stretch
-        ([(2, 55)], [(10, 50)]),  # what shares time with a rally stays
-        ([(45, 62)], [(45, 50)]),
+        ([(71, 79)], []),  # altogether unknown
+        ([(2, 55)], [(2, 55)]),  # shares time with a rally
+        ([(45, 59)], [(45, 59)]),
     ],
 )
-def test_the_known_parts_of_a_prediction(predicted, left):
-    assert known_parts(predicted, TRUTH) == left
+def test_which_predictions_count(predicted, left):
+    assert that_count(predicted, TRUTH) == left
+
+
+def test_known_play_that_is_no_rally_counts_against_a_prediction_that_touches_one():
+    """However much of an unknown stretch lies between."""
+    truth = Truth([(0.0, 4.0)], [(4.0, 7.0)])
+    measured = measure_match([(0.0, 90.0)], truth, 100.0)
+    assert measured["iou"]["0.3"]["f1"] == 0.0
+    assert measured["time"]["accuracy"] == pytest.approx(14 / 97, abs=0.002)
+    dropped = measure_match([(0.0, 49.0)], Truth([(60.0, 64.0)], [(24.0, 60.0)]), 100.0)
+    assert dropped["time"]["predicted"] == 240 and dropped["time"]["tp"] == 0
+
+
+def test_a_prediction_over_several_rallies_is_a_merge_whatever_is_unknown_between_them():
+    rallies = [(10.0, 20.0), (30.0, 40.0), (50.0, 60.0)]
+    truth = Truth(rallies, [(20.0, 25.0), (40.0, 50.0)])
+    measured = measure_match([(10.0, 60.0)], truth, 100.0)
+    assert measured["merges"] == 2 and measured["predicted"] == 1
+    assert measured["iou"]["0.5"]["tp"] == 0
 
 
 def test_an_edge_at_an_unknown_stretch_has_no_error_and_the_others_have():

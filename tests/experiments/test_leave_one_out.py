@@ -143,7 +143,7 @@ def test_marks_that_are_shifted_against_their_film_are_said(setting, capsys):
     [warning] = [line for line in told.splitlines() if line.startswith("warning")]
     video = setting.data_dir / "semi.mp4"
     assert f"the marks of {video} seem 2." in warning and "too late for this film" in warning
-    assert f"labeling.py --match {video} --shift -2." in warning
+    assert f"labeling.py --match={video} --shift -2." in warning
 
 
 def test_fit_says_which_marks_are_shifted(setting, capsys):

@@ -139,8 +139,12 @@ def test_a_persons_own_marks_are_kept(data, labels, capsys, marks):
     run_import(data, labels)
     assert table.read_bytes() == before
     assert "kept: marked by hand" in capsys.readouterr().out
-    assert list(records(data)) == [ID_B]
-    assert len(lines(data)) == 2
+    assert records(data)[ID_A]["rallies_sha256"] == ""
+    assert read_groups(data)[ID_A] == "odense-sports-park-2018-10"  # also for what is kept
+    run_import(data, labels)
+    assert table.read_bytes() == before
+    assert "kept: marked by hand" in capsys.readouterr().out
+    assert len(lines(data)) == 3
 
 
 class Killed(Exception):
@@ -241,6 +245,22 @@ def test_after_a_kill_while_renaming_importing_again_comes_right(tmp_path, label
         assert everything(data) == everything(tmp_path / "whole")
         assert len(read_changes(log_path(marks_path(data, ID_C)))) == 42
     assert number >= 4
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_kill_while_renaming_loses_no_stretch_that_a_person_added(
+    data, labels22, monkeypatch, number
+):
+    run_import(data, labels22)
+    table = unknown_path(list_tables(data)[0])
+    mine = sorted([*read_marks(table), (5000.0, 5010.0)])
+    save_marks(table, mine, read_marks(table), 9_999.0, what="stretch")
+    options = ["--address", "ShuttleSet22/1", address(ID_C)]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, number)
+        run_import(data, labels22, options=options)
+    run_import(data, labels22, options=options)
+    assert read_marks(unknown_path(marks_path(data, ID_C))) == mine
 
 
 def test_without_address_a_match_has_a_plain_name_no_line_and_a_hint(data, labels22, capsys):
