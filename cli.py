@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, number parsers, counts in messages, --precision, --ray.
+"""What the commands share: exit codes, number parsers, printing, --precision and --ray.
 
 Imports only fast modules, so that --help appears at once.
 """
@@ -9,8 +9,12 @@ import sys
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from files import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PRECISIONS = ("auto", "fp32", "bf16")  # of the backbone
 ADDRESS = re.compile(r"auto|local|(ray://)?[^/:\s]+:\d+")  # of a Ray cluster
@@ -66,6 +70,15 @@ def two_names(names: list[str]) -> list[str]:
     if len(stripped) != 2 or "" in stripped or stripped[0] == stripped[1]:
         raise ValueError
     return stripped
+
+
+def print_table(table: "pd.DataFrame", left: tuple[str, ...]) -> None:
+    """Prints a table. The columns of text named in `left` are aligned left, all others right."""
+    for column in left:
+        width = max(table[column].str.len().max(), len(column))
+        table = table.assign(**{column: table[column].str.ljust(width)})
+        table = table.rename(columns={column: column.ljust(width)})
+    print(table.to_string(index=False))
 
 
 def count_of(number: int, singular: str, plural: str = "") -> str:

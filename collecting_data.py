@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli import count_of, positive, run_command
+from cli import count_of, positive, print_table, run_command
 from files import SPLITS, UserError
 
 if TYPE_CHECKING:
@@ -41,10 +41,7 @@ def print_results(rows: list[dict]) -> None:
     import pandas as pd  # noqa: PLC0415, spares --help 0.3 s
 
     if rows:
-        table = pd.DataFrame(rows)
-        width = table["result"].str.len().max()
-        table["result"] = table["result"].str.ljust(width)
-        print(table.rename(columns={"result": "result".ljust(width)}).to_string(index=False))
+        print_table(pd.DataFrame(rows), left=("result",))
 
 
 def print_what_next(results: "list[Collected]", data_dir: Path, marked: bool) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from annotation.match_marks import Marks, read_marks
 
+ROUNDING_SEC = 0.0005  # marks are rounded to milliseconds
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -39,7 +41,7 @@ def read_truth(marks_table: Path, duration_sec: float = float("inf")) -> Truth:
     return Truth(rallies, without(stretches, [*rallies, *after]))
 
 
-def that_count(predicted: Marks, truth: Truth) -> Marks:
+def predictions_that_count(predicted: Marks, truth: Truth) -> Marks:
     """The predicted rallies without those of which the ground truth cannot say anything.
 
     These lie in unknown stretches altogether, or for the most part and touch no true rally.
@@ -50,7 +52,7 @@ def that_count(predicted: Marks, truth: Truth) -> Marks:
     for start, end in predicted:
         known_sec = end - start - inside_sec(start, end, truth.unknown)
         hits = inside_sec(start, end, truth.rallies) > 0
-        if hits or known_sec > max((end - start) / 2, 0.0005):
+        if hits or known_sec > max((end - start) / 2, ROUNDING_SEC):
             kept.append((start, end))
     return kept
 
@@ -75,7 +77,7 @@ def without(spans: Marks, holes: Marks) -> Marks:
             parts.append((start, hole_start))
             start = hole_end
         parts.append((start, end))
-    return [(start, end) for start, end in parts if end - start > 0.0005]
+    return [(start, end) for start, end in parts if end - start > ROUNDING_SEC]
 
 
 def inside_sec(start_sec: float, end_sec: float, spans: Marks) -> float:

@@ -7,6 +7,7 @@ unknown stretch gets no label. Labels that do not come from marks are kept. Impo
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -93,12 +94,15 @@ def unknown_sequences(split_dir: Path) -> set[str]:
         return unknown
     for match in _collected_matches(data_dir, None, {split_dir.name: sources}):
         for row in sources[sources["video"].map(video_key) == match.key].itertuples():
-            frames = count_frames(split_dir / "sequences" / row.sequence)
-            start_sec = float(row.start_sec)
-            end_sec = start_sec + frames / float(row.fps)
-            if inside_sec(start_sec, end_sec, match.truth.unknown) > TOUCHES_SEC:
+            if inside_sec(*_span_of(split_dir, row), match.truth.unknown) > TOUCHES_SEC:
                 unknown.add(row.sequence)
     return unknown
+
+
+def _span_of(split_dir: Path, row: NamedTuple) -> tuple[float, float]:
+    """(start_sec, end_sec) of the sequence of a row of sequences.csv; equal without its frames."""
+    frames = count_frames(split_dir / "sequences" / row.sequence)
+    return float(row.start_sec), float(row.start_sec) + frames / float(row.fps)
 
 
 def _collected_matches(
@@ -139,11 +143,9 @@ def _label_rows(
         until_sec = float("inf") if marks else 0.0
     answers = []
     for row in rows.itertuples():
-        frames = count_frames(split_dir / "sequences" / row.sequence)
-        if not frames:
+        start_sec, end_sec = _span_of(split_dir, row)
+        if end_sec == start_sec:
             continue
-        start_sec = float(row.start_sec)
-        end_sec = start_sec + frames / float(row.fps)
         old, change = labels.get(row.sequence, ""), last_change.get(row.sequence)
         from_marks = change is not None and change.what == "marks" and change.new == old
         is_unknown = inside_sec(start_sec, end_sec, unknown) > TOUCHES_SEC

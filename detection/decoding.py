@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from annotation.ground_truth import Truth, on_known_clock, that_count
+from annotation.ground_truth import Truth, on_known_clock, predictions_that_count
 from annotation.match_marks import Marks
 from detection.segment_metrics import edge_errors, pairs_at
 from files import UserError
@@ -185,7 +185,9 @@ def score(matches: list[Scored], decoding: Decoding) -> float:
     """
     scores = []
     for times_sec, probs, truth, duration_sec in matches:
-        predicted = that_count(to_marks(decode(times_sec, probs, decoding, duration_sec)), truth)
+        predicted = predictions_that_count(
+            to_marks(decode(times_sec, probs, decoding, duration_sec)), truth
+        )
         if not truth.rallies:
             scores.append(float(not predicted))
             continue

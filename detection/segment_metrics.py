@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from annotation.ground_truth import Truth, inside_sec, on_known_clock, that_count
+from annotation.ground_truth import Truth, inside_sec, on_known_clock, predictions_that_count
 from annotation.match_marks import Marks
 
 THRESHOLDS = ("0.3", "0.5", "0.7")  # of IoU, as keys of the results
@@ -122,7 +122,7 @@ def measure_match(predicted: Marks, truth: Truth, duration_sec: float) -> dict:
     - time: make_scores and accuracy of samples at the centres of bins of 0.1 s up to duration_sec.
     - rules: make_scores by the rules of other projects.
     """
-    everything, counted = predicted, that_count(predicted, truth)
+    everything, counted = predicted, predictions_that_count(predicted, truth)
     predicted, rallies = (on_known_clock(m, truth.unknown) for m in (counted, truth.rallies))
     iou = {name: pairs_at(predicted, rallies, float(name)) for name in THRESHOLDS}
     number = (len(predicted), len(rallies))

@@ -9,9 +9,8 @@ from pathlib import Path
 import plots
 from experiments.folds import check_folds, learning_curve_folds
 from experiments.held_out import Job
-from experiments.setting import Setting, prepare, run_all
+from experiments.setting import Setting, prepare, run_all, save_result
 from experiments.summary import summarise_curve
-from files import save_json
 
 
 def learning_curve(setting: Setting, sizes: list[int], seeds: list[int]) -> dict:
@@ -38,12 +37,8 @@ def learning_curve(setting: Setting, sizes: list[int], seeds: list[int]) -> dict
 
 
 def save_learning_curve(result: dict, folder: Path) -> list[Path]:
-    """Writes learning_curve.json and .png into a folder, by group learning_curve_by_group.*."""
-    name = "learning_curve" if result["by"] == "match" else "learning_curve_by_group"
-    paths = [folder / f"{name}.json", folder / f"{name}.png"]
-    save_json(paths[0], result)
-    plots.plot_learning_curve(result, paths[1], result["synthetic"])
-    return paths
+    """Writes learning_curve.json and .png into a folder; see setting.save_result."""
+    return save_result(result, folder, "learning_curve", plots.plot_learning_curve)
 
 
 def print_learning_curve(result: dict) -> None:

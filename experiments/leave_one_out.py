@@ -15,9 +15,8 @@ from detection.evaluation_tables import print_figures
 from detection.fitting import ReadyMatch
 from experiments.folds import Fold, check_folds, leave_one_out_folds
 from experiments.held_out import Job
-from experiments.setting import Setting, prepare, run_all
+from experiments.setting import Setting, prepare, run_all, save_result
 from experiments.summary import summarise_folds
-from files import save_json
 
 SHOWN = {"f1_0.5": "F1@0.5", "precision": "precision", "recall": "recall", "accuracy": "accuracy"}
 
@@ -42,12 +41,8 @@ def leave_one_out(setting: Setting, seeds: list[int]) -> dict:
 
 
 def save_leave_one_out(result: dict, folder: Path) -> list[Path]:
-    """Writes leave_one_out.json and .png into a folder, by group leave_one_out_by_group.*."""
-    name = "leave_one_out" if result["by"] == "match" else "leave_one_out_by_group"
-    paths = [folder / f"{name}.json", folder / f"{name}.png"]
-    save_json(paths[0], result)
-    plots.plot_f1_by_match(result, paths[1], result["synthetic"])
-    return paths
+    """Writes leave_one_out.json and .png into a folder; see setting.save_result."""
+    return save_result(result, folder, "leave_one_out", plots.plot_f1_by_match)
 
 
 def print_leave_one_out(result: dict) -> None:

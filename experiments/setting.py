@@ -1,8 +1,10 @@
-"""What experiments over many matches share: their setting, their matches, and how fits run."""
+"""What experiments over many matches share: their setting, their matches, runs and files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from cli import count_of
 from detection.detector import Detector, load_detector
@@ -10,7 +12,7 @@ from detection.fitting import ReadyMatch, ready_matches
 from detection.marked_matches import MarkedMatch, marked_matches
 from detection.temporal_head import HeadConfig
 from experiments.held_out import Job, Outcome, run_jobs
-from files import SPLITS
+from files import SPLITS, save_json
 from importing.imported import read_groups
 
 
@@ -98,6 +100,17 @@ def prepare(setting: Setting) -> Prepared:
     units = [groups.get(match.name, match.name) for match in found.matches]
     matches = ready_matches(found.matches, found.detector, found.every)
     return Prepared(setting, found.detector, found.config, matches, units)
+
+
+def save_result(
+    result: dict, folder: Path, name: str, plot: Callable[[dict, Path, bool], Figure]
+) -> list[Path]:
+    """Writes NAME.json and .png into a folder, by group NAME_by_group.*; returns their paths."""
+    name = name if result["by"] == "match" else f"{name}_by_group"
+    paths = [folder / f"{name}.json", folder / f"{name}.png"]
+    save_json(paths[0], result)
+    plot(result, paths[1], result["synthetic"])
+    return paths
 
 
 def run_all(prepared: Prepared, jobs: list[Job]) -> Iterator[tuple[Job, list[Outcome]]]:

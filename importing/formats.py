@@ -13,6 +13,8 @@ ORDER = ("ShuttleSet", "ShuttleSet22", "BadmintonDB")  # of a video in two, the 
 def list_matches(folders: list[Path]) -> list[PublicMatch]:
     """The matches of all folders, those of ShuttleSet first. Raises UserError for other formats."""
     matches = [match for folder in folders for match in _matches_in(folder)]
+    if not matches:
+        raise UserError(f"no match is listed in {', '.join(map(str, folders))}: no table has rows")
     return sorted(matches, key=lambda m: ORDER.index(m.source) if m.source in ORDER else len(ORDER))
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from annotation.ground_truth import inside_sec
 from annotation.match_marks import marks_path
-from cli import count_of
+from cli import count_of, print_table
 from files import SPLITS, one_writer
 from importing.imported import (
     Record,
@@ -67,13 +67,13 @@ def carry_out(plan: Plan, data_dir: Path) -> None:
 
 def print_plan(plan: Plan, data_dir: Path) -> None:
     """Prints a row for each match, totals by split, and what is left to do."""
-    print_table(pd.DataFrame([_row(one) for one in plan.matches]))
+    print_table(pd.DataFrame([_row(one) for one in plan.matches]), ("match", "name", WHY))
     for one in plan.matches:
         if len(one.left_out) > WHY_WIDTH:
             print(f"{one.match.reference}: {one.left_out}")
     if plan.records:
         print("\nall imported matches:")
-        print_table(_totals(plan.records))
+        print_table(_totals(plan.records), ("split",))
     imported = [one for one in plan.matches if one.labels]
     if imported:
         rallies = sum(len(one.labels.truth.rallies) for one in imported)
@@ -96,15 +96,6 @@ def print_plan(plan: Plan, data_dir: Path) -> None:
     if len(imported) > len(no_film):
         where = "" if data_dir == Path("Data") else f" --data {shlex.quote(str(data_dir))}"
         print(f"\nnext: python collecting_data.py{where}")
-
-
-def print_table(table: pd.DataFrame) -> None:
-    """Prints a table; names and reasons are aligned left, numbers right."""
-    for column in {"match", "name", "split", WHY} & set(table):
-        width = max(table[column].str.len().max(), len(column))
-        table[column] = table[column].str.ljust(width)
-        table = table.rename(columns={column: column.ljust(width)})
-    print(table.to_string(index=False))
 
 
 def _row(one: Planned) -> dict:

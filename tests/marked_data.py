@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from conftest import number_in
-from detection import fitting, temporal_head
+from detection import fitting, match_features, temporal_head
 from detection.temporal_head import HeadConfig
 from experiments import setting
 
@@ -27,8 +27,9 @@ def stand_in(_encoder, frames):
     return features.float()
 
 
-def make_fitting_quick(patch):
-    """A small head and few steps are enough here."""
+def use_fake_backbone(patch):
+    """Features are those of stand_in; a small head and few steps are enough for them."""
+    patch.setattr(match_features, "encode", stand_in)
     for module in (fitting, setting):
         patch.setattr(module, "HeadConfig", partial(HeadConfig, channels=8, dilations=(1, 2)))
     patch.setattr(temporal_head, "MIN_BATCHES", 3)

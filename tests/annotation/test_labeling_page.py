@@ -809,20 +809,6 @@ def test_a_stretch_beyond_the_film_ends_with_it_on_the_page_and_is_kept(browser,
         assert stretches(table) == [(1.0, 2.0), (8.0, 36000.0)]
 
 
-def test_stretches_from_another_tab_are_kept_and_shown(browser, video, tmp_path):
-    with marking(browser, video, tmp_path) as (page, table):
-        save_stretches(tmp_path, (7.0, 8.0))
-        seek(page, 1.0)
-        press(page, "u")
-        seek(page, 3.0)
-        press(page, "u")
-        assert "changed elsewhere" in alert(page)
-        assert stretches(table) == [(7.0, 8.0)]
-        page.wait_for_timeout(DEAF_MS)
-        press(page, "u")
-        assert stretches(table) == [(1.0, 3.0), (7.0, 8.0)]
-
-
 def test_a_stretch_is_marked_and_deleted_with_the_mouse(browser, video, tmp_path):
     with marking(browser, video, tmp_path) as (page, table):
         for sec in (1, 2):
@@ -835,17 +821,19 @@ def test_a_stretch_is_marked_and_deleted_with_the_mouse(browser, video, tmp_path
         assert stretches(table) == []
 
 
-def test_marks_from_another_tab_are_kept_and_shown(browser, video, tmp_path):
-    with marking(browser, video, tmp_path) as (page, table):
+@pytest.mark.parametrize(("start", "end"), ["[]", "uu"])
+def test_marks_from_another_tab_are_kept_and_shown(browser, video, tmp_path, start, end):
+    with marking(browser, video, tmp_path) as (page, rallies):
+        table = unknown_path(rallies) if start == "u" else rallies
         save_marks(table, [(7.0, 8.0)], [], 10.0)
         seek(page, 1.0)
-        press(page, "[")
+        press(page, start)
         seek(page, 3.0)
-        press(page, "]")
+        press(page, end)
         assert "changed elsewhere" in alert(page)
         assert read_marks(table) == [(7.0, 8.0)]
         page.wait_for_timeout(DEAF_MS)
-        press(page, "]")
+        press(page, end)
         assert read_marks(table) == [(1.0, 3.0), (7.0, 8.0)]
 
 

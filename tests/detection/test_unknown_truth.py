@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from annotation.ground_truth import Truth, that_count
+from annotation.ground_truth import Truth, predictions_that_count
 from detection.decoding import Decoding, score
 from detection.evaluation import evaluate_folders
 from detection.evaluation_tables import print_evaluation
@@ -36,7 +36,7 @@ def test_what_a_prediction_covers_of_an_unknown_stretch_has_no_length():
     ],
 )
 def test_which_predictions_count(predicted, left):
-    assert that_count(predicted, TRUTH) == left
+    assert predictions_that_count(predicted, TRUTH) == left
 
 
 def test_known_play_that_is_no_rally_counts_against_a_prediction_that_touches_one():

@@ -10,7 +10,6 @@ import detecting_rallies
 from annotation.ground_truth import unknown_path
 from annotation.match_marks import marks_path
 from conftest import write_video
-from detection import match_features
 from detection.decoding import decode, to_marks
 from detection.detector import load_detector, match_probs
 from detection.fitting import fit_detector, ready_matches
@@ -21,7 +20,7 @@ from experiments.leave_one_out import leave_one_out
 from experiments.setting import Setting
 from experiments.summary import mean_interval
 from importing import imported
-from marked_data import RALLIES, make_fitting_quick, stand_in, write_marked
+from marked_data import RALLIES, use_fake_backbone, write_marked
 from model import RES_LSTM, save_model
 
 MATCHES = {
@@ -35,8 +34,7 @@ MATCHES = {
 
 @pytest.fixture(autouse=True)
 def fake_backbone(monkeypatch):
-    monkeypatch.setattr(match_features, "encode", stand_in)
-    make_fitting_quick(monkeypatch)
+    use_fake_backbone(monkeypatch)
 
 
 @pytest.fixture(scope="module")

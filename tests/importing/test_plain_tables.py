@@ -63,3 +63,9 @@ def test_a_folder_in_no_known_format_is_refused(table, tmp_path):
             list_matches([path])
     with pytest.raises(UserError, match="no such folder"):
         list_matches([tmp_path / "nowhere"])
+
+
+def test_a_table_without_rows_is_an_error_that_says_so(table):
+    table.write_text("video,start_sec,end_sec\n")
+    with pytest.raises(UserError, match=r"no match is listed in .*mine\.csv: no table has rows"):
+        list_matches([table])

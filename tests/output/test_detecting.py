@@ -24,7 +24,7 @@ from detection.marked_matches import has_marked_matches, present_matches
 from detection.match_features import load_steps
 from detection.records import default_dir
 from files import SPLITS, UserError
-from marked_data import RALLIES, make_fitting_quick, stand_in, write_marked
+from marked_data import RALLIES, stand_in, use_fake_backbone, write_marked
 from media.video import open_video, read_sequence_at
 from model import RES_LSTM, ModelConfig, load_model, save_model, update_checkpoint
 from output import results
@@ -34,8 +34,7 @@ from output.results import frame_at, timecode
 
 @pytest.fixture(autouse=True)
 def fake_backbone(monkeypatch):
-    monkeypatch.setattr(match_features, "encode", stand_in)
-    make_fitting_quick(monkeypatch)
+    use_fake_backbone(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +50,7 @@ def fitted(tmp_path_factory, footage, backbone):
     model = folder / "model.pth"
     save_model(model, RES_LSTM(backbone), "random (seed 0)", synthetic=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(match_features, "encode", stand_in)
-        make_fitting_quick(patch)
+        use_fake_backbone(patch)
         code = detecting_rallies.main(["fit", "--model", str(model), "--data", str(data)])
     assert code == 0
     return model, data
